@@ -1,0 +1,132 @@
+//! The lower seam: a bus, line, radio or listener, and the leaves on it.
+
+use std::{fmt, io};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Stamp,
+    command::{Command, Outcome},
+    id::{LeafId, PointName},
+    message::Message,
+    reading::{Reading, Reason},
+};
+
+/// Drives one bus and the leaves on it.
+///
+/// Calls come one at a time, so an adapter needs no locks:
+///
+/// 1. `connect` first, and again after every `Err`;
+/// 2. then `ready` and `read` in turn, with `execute` between turns;
+/// 3. `close` last; `connect` may come again after it.
+///
+/// `ready` only waits, and may be dropped at any await. `read` and `execute` talk to the bus, are bounded
+/// by the adapter's own time-outs and are never dropped half-way, so a link that still owes an answer is
+/// never left behind by surprise. A leaf that misbehaves is a [`Miss`] in the harvest; `Err` is for the bus as a whole.
+#[async_trait]
+pub trait Adapter: Send {
+    /// Opens the bus. Must be safe to call again.
+    async fn connect(&mut self) -> Result<(), AdapterError>;
+    /// Waits until there is something to read: a poll is due, or a leaf has spoken.
+    async fn ready(&mut self);
+    /// Reads what is due, in bounded time, and returns what came and what did not.
+    async fn read(&mut self) -> Result<Harvest, AdapterError>;
+    /// Carries out one command. An `Err` means that nobody knows what happened: the outcome is `uncertain`.
+    async fn execute(&mut self, command: &Command) -> Result<Outcome, AdapterError>;
+    /// Lets go of the bus.
+    async fn close(&mut self);
+}
+
+/// What one read brought.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    /// Values of points, raw as decoded.
+    pub readings: Vec<Reading>,
+    /// Messages that leaves made themselves and that pass through as they are.
+    pub messages: Vec<Message>,
+    /// What was asked for and did not come.
+    pub misses: Vec<Miss>,
+    /// For leaves that wait for an acknowledgement: signed once all of the above is durable.
+    pub receipt: Option<Receipt>,
+}
+
+/// A leaf, or some of its points, that gave no value. News, not an error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Miss {
+    /// The leaf that was asked.
+    pub leaf: LeafId,
+    /// Which points; empty for all of the leaf.
+    pub points: Vec<PointName>,
+    /// Why.
+    pub reason: Reason,
+    /// For people: what was asked and what came instead, such as `no answer from unit 7 within 500 ms`.
+    pub detail: String,
+    /// When.
+    pub taken: Stamp,
+}
+
+/// Tells a waiting sender that its message is durable. Dropped unsigned, the sender hears nothing and sends again.
+#[must_use = "an unsigned receipt makes the sender send again"]
+pub struct Receipt(oneshot::Sender<()>);
+
+impl Receipt {
+    /// A receipt and the end that learns of the signature: `Ok` when signed, `Err` when dropped.
+    pub fn new() -> (Self, oneshot::Receiver<()>) {
+        let (tx, rx) = oneshot::channel();
+        (Self(tx), rx)
+    }
+
+    /// Only after the data is on disk.
+    pub fn sign(self) {
+        // Nobody may be waiting any more; the data is durable all the same.
+        self.0.send(()).ok();
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipt")
+    }
+}
+
+/// What is wrong with a bus as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum AdapterError {
+    /// It could not be opened: no such port, connection refused, name not found.
+    #[error("cannot open {what}: {source}")]
+    Open {
+        /// The port or address.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It was open and is gone: unplugged, connection closed, a link that still owed an answer was dropped.
+    #[error("lost {what}: {why}")]
+    Lost {
+        /// The port or address.
+        what: String,
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// What a runner does about an error. Only runners look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The same thing again, after a pause.
+    Retry,
+    /// A new connection, after a pause.
+    Reconnect,
+    /// Give this one thing up, record it, go on.
+    Discard,
+    /// Nothing can be done from here; end.
+    Stop,
+}
+
+impl AdapterError {
+    /// Buses come back, so they are never given up on.
+    pub fn disposition(&self) -> Disposition {
+        Disposition::Reconnect
+    }
+}

@@ -1,0 +1,78 @@
+//! The rows by which adapters and upstreams are known: their words, their configuration, how to make one.
+//!
+//! Configuration check, command line, contract suites, documents and the page all work from the rows,
+//! so a new protocol is one folder and one row.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value as Json;
+
+use crate::{adapter::Adapter, clock::Clock, problem::Problems, profile::LeafProfile, upstream::Upstream};
+
+/// Makes an adapter; may be called again after a failure.
+pub type BuildAdapter = Box<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
+/// Makes an upstream; may be called again after a failure.
+pub type BuildUpstream = Box<dyn Fn(Arc<dyn Clock>) -> Box<dyn Upstream> + Send + Sync>;
+
+/// A kind of adapter.
+#[derive(Debug)]
+pub struct AdapterKind {
+    /// The word in `kind = "…"`.
+    pub name: &'static str,
+    /// One line for lists.
+    pub summary: &'static str,
+    /// The folder's README, for people.
+    pub readme: &'static str,
+    /// A complete `[[adapter]]` section in TOML that passes the check; built by a test.
+    pub example: &'static str,
+    /// JSON Schema (2020-12) of the section's keys beside `name` and `kind`. Objects are closed unless they say otherwise.
+    pub schema: fn() -> Json,
+    /// Checks a section that already satisfies the schema, recording every problem; `problems` stands at the section.
+    /// `None` exactly when an error was recorded. Opens nothing.
+    pub check: fn(&Json, &mut Problems) -> Option<AdapterPlan>,
+}
+
+/// A checked adapter, ready to be made as often as needed.
+pub struct AdapterPlan {
+    /// The leaves on it.
+    pub leaves: Vec<LeafProfile>,
+    /// Things that only one adapter at a time may use, such as `/dev/ttyUSB0`; used twice is a problem of the configuration.
+    pub exclusive: Vec<String>,
+    /// Makes one. Opens nothing; that is `connect`'s.
+    pub build: BuildAdapter,
+}
+
+impl fmt::Debug for AdapterPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdapterPlan").field("leaves", &self.leaves).field("exclusive", &self.exclusive).finish_non_exhaustive()
+    }
+}
+
+/// A kind of upstream.
+#[derive(Debug)]
+pub struct UpstreamKind {
+    /// The word in `kind = "…"`.
+    pub name: &'static str,
+    /// One line for lists.
+    pub summary: &'static str,
+    /// A complete `[[upstream]]` section in TOML that passes the check; built by a test.
+    pub example: &'static str,
+    /// As for adapters; the keys beside `name`, `kind` and those that every upstream has (`window`, `replay`, …).
+    pub schema: fn() -> Json,
+    /// As for adapters. Reads no file: secrets are read when the upstream connects.
+    pub check: fn(&Json, &mut Problems) -> Option<UpstreamPlan>,
+}
+
+/// A checked upstream, ready to be made as often as needed.
+pub struct UpstreamPlan {
+    /// Most messages in flight (published, not acknowledged) on one connection.
+    pub in_flight: usize,
+    /// Makes one. Opens nothing.
+    pub build: BuildUpstream,
+}
+
+impl fmt::Debug for UpstreamPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamPlan").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    }
+}
