@@ -1,0 +1,195 @@
+//! Raw values in, messages out: scale, offset, precision, labels, range, report policy, one JSON body per leaf and poll.
+//!
+//! Promises: a value is reported as measured or not at all; a leaf that fails gives readings of quality `bad` with
+//! the reason, never silence and never 0; a change inside `min_interval` is not forgotten but sent when the interval
+//! is over. Time is read from the readings' own stamps and the caller's `now`, never from a clock, so the same
+//! readings always give the same messages. Nothing here knows about hubs, logs or buses.
+
+mod body;
+mod scale;
+
+use std::collections::HashMap;
+
+use tidegate_core::{
+    adapter::Miss,
+    clock::Stamp,
+    id::{LeafId, MessageId, PointName},
+    message::{Message, SystemProperties},
+    profile::{Deadband, LeafProfile, ReportPolicy},
+    reading::{Quality, Reading},
+};
+
+pub use body::{BodyStyle, QualityStyle};
+pub use scale::{Shown, show};
+
+/// Makes messages of one adapter's readings. Remembers what was last sent of each point.
+#[derive(Debug)]
+pub struct Normaliser {
+    leaves: HashMap<LeafId, Leaf>,
+    style: BodyStyle,
+}
+
+#[derive(Debug)]
+struct Leaf {
+    profile: LeafProfile,
+    by_name: HashMap<PointName, usize>,
+    points: Vec<Point>,
+}
+
+/// What is remembered of a point.
+#[derive(Debug, Default)]
+struct Point {
+    /// The last value sent, and when, in milliseconds since boot.
+    sent: Option<(Shown, u64)>,
+    /// The latest value, if it is waiting for `min_interval` to end.
+    waiting: Option<(Shown, Stamp)>,
+}
+
+/// A value that is to leave now.
+struct Due {
+    point: usize,
+    shown: Shown,
+    taken: Stamp,
+}
+
+impl Normaliser {
+    /// For these leaves; readings of others are passed over.
+    pub fn new(leaves: impl IntoIterator<Item = LeafProfile>, style: BodyStyle) -> Self {
+        let leaf = |profile: LeafProfile| {
+            let by_name = profile.points.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
+            let points = profile.points.iter().map(|_| Point::default()).collect();
+            (profile.id.clone(), Leaf { profile, by_name, points })
+        };
+        Self { leaves: leaves.into_iter().map(leaf).collect(), style }
+    }
+
+    /// What one read brought, as messages: one for each leaf that has something to report, in the order in which the
+    /// leaves first appear.
+    pub fn take(&mut self, readings: Vec<Reading>, misses: &[Miss]) -> Vec<Message> {
+        let mut due: Vec<(LeafId, Vec<Due>)> = Vec::new();
+        for reading in readings {
+            let Some(leaf) = self.leaves.get_mut(&reading.leaf) else { continue };
+            let Some(&at) = leaf.by_name.get(&reading.point) else { continue };
+            let shown = show(reading.value, reading.quality, &leaf.profile.points[at]);
+            leaf.report(at, shown, reading.taken, batch(&mut due, &reading.leaf));
+        }
+        for miss in misses {
+            let Some(leaf) = self.leaves.get_mut(&miss.leaf) else { continue };
+            let batch = batch(&mut due, &miss.leaf);
+            let named: Vec<usize> = match miss.points.as_slice() {
+                [] => (0..leaf.points.len()).collect(),
+                some => some.iter().filter_map(|name| leaf.by_name.get(name).copied()).collect(),
+            };
+            for at in named {
+                let shown = Shown { value: None, quality: Quality::Bad(miss.reason.clone()) };
+                leaf.report(at, shown, miss.taken, batch);
+            }
+        }
+        due.into_iter().filter_map(|(id, due)| self.message(&id, due)).collect()
+    }
+
+    /// When the first value that waits for its `min_interval` is due, in milliseconds since boot.
+    pub fn next_due(&self) -> Option<u64> {
+        let points = self.leaves.values().flat_map(|leaf| leaf.profile.points.iter().zip(&leaf.points));
+        points.filter_map(|(profile, point)| point.waiting.as_ref().and(point.due_at(&profile.report))).min()
+    }
+
+    /// The values whose wait is over. `now` is milliseconds since boot.
+    pub fn take_waiting(&mut self, now: u64) -> Vec<Message> {
+        let mut due: Vec<(LeafId, Vec<Due>)> = Vec::new();
+        for (id, leaf) in &mut self.leaves {
+            for (at, point) in leaf.points.iter_mut().enumerate() {
+                if point.due_at(&leaf.profile.points[at].report).is_some_and(|t| t <= now)
+                    && let Some((shown, taken)) = point.waiting.take()
+                {
+                    point.sent = Some((shown.clone(), now));
+                    batch(&mut due, id).push(Due { point: at, shown, taken });
+                }
+            }
+        }
+        due.into_iter().filter_map(|(id, due)| self.message(&id, due)).collect()
+    }
+
+    fn message(&self, id: &LeafId, mut due: Vec<Due>) -> Option<Message> {
+        let leaf = self.leaves.get(id)?;
+        let taken = due.first()?.taken;
+        due.sort_by_key(|d| d.point);
+        Some(Message {
+            id: MessageId::fresh(),
+            leaf: id.clone(),
+            class: leaf.profile.class,
+            taken,
+            ttl: leaf.profile.ttl,
+            system: SystemProperties::json(),
+            properties: leaf.profile.properties.clone(),
+            body: body::write(&self.style, &leaf.profile, taken, due.iter().map(|d| (d.point, &d.shown, d.taken))),
+        })
+    }
+}
+
+fn batch<'a>(due: &'a mut Vec<(LeafId, Vec<Due>)>, id: &LeafId) -> &'a mut Vec<Due> {
+    let at = due.iter().rposition(|(leaf, _)| leaf == id).unwrap_or_else(|| {
+        due.push((id.clone(), Vec::new()));
+        due.len() - 1
+    });
+    &mut due[at].1
+}
+
+impl Leaf {
+    /// Sends the value, keeps it waiting, or lets it go, as the point's policy says.
+    fn report(&mut self, at: usize, shown: Shown, taken: Stamp, due: &mut Vec<Due>) {
+        let (policy, point) = (&self.profile.points[at].report, &mut self.points[at]);
+        match point.verdict(policy, &shown, taken.since_boot_ms) {
+            Verdict::Send => {
+                point.sent = Some((shown.clone(), taken.since_boot_ms));
+                point.waiting = None;
+                due.push(Due { point: at, shown, taken });
+            }
+            Verdict::Wait => point.waiting = Some((shown, taken)),
+            Verdict::Pass => point.waiting = None,
+        }
+    }
+}
+
+enum Verdict {
+    Send,
+    Wait,
+    Pass,
+}
+
+impl Point {
+    fn verdict(&self, policy: &ReportPolicy, shown: &Shown, now: u64) -> Verdict {
+        let Some((last, sent_at)) = &self.sent else { return Verdict::Send };
+        let elapsed = std::time::Duration::from_millis(now.saturating_sub(*sent_at));
+        let beat = policy.heartbeat.is_some_and(|every| elapsed >= every);
+        let news = beat || policy.on_change.is_none_or(|deadband| changed(last, shown, deadband));
+        match news {
+            false => Verdict::Pass,
+            true if elapsed < policy.min_interval => Verdict::Wait,
+            true => Verdict::Send,
+        }
+    }
+
+    fn due_at(&self, policy: &ReportPolicy) -> Option<u64> {
+        let (_, sent_at) = self.sent.as_ref()?;
+        Some(sent_at.saturating_add(u64::try_from(policy.min_interval.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A change of quality is always one; numbers must leave the deadband, anything else must differ.
+fn changed(last: &Shown, now: &Shown, deadband: Deadband) -> bool {
+    if last.quality != now.quality {
+        return true;
+    }
+    match (last.number(), now.number()) {
+        (Some(a), Some(b)) => match deadband {
+            Deadband::None => a != b,
+            Deadband::Absolute(by) => (a - b).abs() > by,
+            Deadband::Relative(share) => (a - b).abs() > a.abs() * share,
+        },
+        _ => last.value != now.value,
+    }
+}
+
+#[cfg(test)]
+mod tests;
