@@ -10,9 +10,9 @@ use serde_json::Value as Json;
 use crate::{adapter::Adapter, clock::Clock, problem::Problems, profile::LeafProfile, upstream::Upstream};
 
 /// Makes an adapter; may be called again after a failure.
-pub type BuildAdapter = Box<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
+pub type BuildAdapter = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
 /// Makes an upstream; may be called again after a failure.
-pub type BuildUpstream = Box<dyn Fn(Arc<dyn Clock>) -> Box<dyn Upstream> + Send + Sync>;
+pub type BuildUpstream = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Upstream> + Send + Sync>;
 
 /// A kind of adapter.
 #[derive(Debug)]
