@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -126,14 +126,23 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Stamp {
-        let ms = |t: rustix::time::Timespec| t.tv_sec * 1000 + t.tv_nsec / 1_000_000;
+        let boottime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let quality = if self.trusted.load(Ordering::Acquire) { TimeQuality::Synced } else { TimeQuality::Unsynced };
         Stamp {
-            wall: Timestamp(ms(rustix::time::clock_gettime(rustix::time::ClockId::Realtime))),
+            wall: wall_clock(),
             boot: self.boot,
-            since_boot_ms: ms(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).unsigned_abs(),
+            since_boot_ms: (boottime.tv_sec * 1000 + boottime.tv_nsec / 1_000_000).unsigned_abs(),
             quality,
         }
+    }
+}
+
+/// Through std and so through the C library, not by a system call of our own: there a test can set it for one process.
+fn wall_clock() -> Timestamp {
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => Timestamp(ms(after)),
+        Err(before) => Timestamp(-ms(before.duration())),
     }
 }
 
