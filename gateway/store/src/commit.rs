@@ -1,0 +1,356 @@
+//! One commit: room is made, messages are added, places and totals move, losses are recorded. All of it or none.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, Release},
+    },
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tidegate_core::{
+    clock::{Stamp, TimeQuality},
+    message::{Class, Message},
+    wire,
+};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::{
+    StoreError,
+    error::{is_damage, is_full},
+    gap::{self, GapReason, Loss},
+    place::{Lane, Place},
+    request::{Append, Passed, ReaderShared, Shared},
+    room, row, salvage,
+    writer::{Totals, Writer},
+};
+
+/// What one commit changed, to be told once it is on disk.
+struct Outcome {
+    totals: Totals,
+    places: Vec<(String, Place)>,
+    seqs: Vec<(u64, u64)>,
+    heads: [u64; 4],
+    bytes: u64,
+    evicted: bool,
+    lost: u64,
+    /// How far each live reader's settling went into this commit.
+    durable: Vec<Taken>,
+    gap_readers: Vec<String>,
+}
+
+/// A live reader's standing as it went into a commit.
+struct Taken {
+    reader: Arc<ReaderShared>,
+    version: u64,
+    passed: Passed,
+}
+
+impl Writer {
+    /// Commits the appends with everything that readers have settled. An error means that the promise is lost; a disk without
+    /// room is no such error: who waits is told, and the loss is recorded as soon as that can be done.
+    pub(crate) fn commit(&mut self, appends: Vec<Append>) -> Result<(), StoreError> {
+        let losses = self.collect_losses();
+        for attempt in 0..3 {
+            match self.attempt(&appends, &losses) {
+                Ok(outcome) => {
+                    self.told_all(appends, outcome);
+                    return Ok(());
+                }
+                Err(error) if is_full(&error) && attempt < 2 => self.find_room(attempt)?,
+                Err(error) if is_full(&error) => {
+                    self.refuse(appends, losses, &error);
+                    return Ok(());
+                }
+                Err(error) => {
+                    if is_damage(&error) {
+                        salvage::mark_suspect(&self.dir);
+                    }
+                    return Err(StoreError::Failed(error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What readers gave up, and what could not be written down before.
+    fn collect_losses(&mut self) -> Vec<Loss> {
+        let mut losses = std::mem::take(&mut self.unrecorded);
+        for reader in self.shared.readers().values() {
+            losses.append(&mut reader.standing().losses);
+        }
+        losses
+    }
+
+    fn attempt(&mut self, appends: &[Append], losses: &[Loss]) -> rusqlite::Result<Outcome> {
+        let mut totals = self.totals.clone();
+        let mut places = self.places.clone();
+        let shared = self.shared.clone();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let durable = take_standings(&shared, &mut places);
+        let incoming: u64 = appends.iter().flat_map(|a| &a.messages).map(|m| room_of(m)).sum();
+        let mut losses: Vec<Loss> = losses.to_vec();
+        let mut room =
+            room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
+        room.let_go_of_delivered(self.options.keep_delivered, shared.clock.now())?;
+        let evicted = room.make(incoming, self.options.max_size)?;
+        let seqs = append_all(&transaction, appends, &mut totals, &mut places, &mut losses, self.options.max_size)?;
+        let lost: u64 = losses.iter().map(|loss| loss.count).sum();
+        totals.given_up += lost;
+        for loss in &losses {
+            gap::record(&transaction, loss)?;
+        }
+        write_notes(&transaction, (&self.totals, &totals), (&self.places, &places))?;
+        transaction.commit()?;
+        let mut heads = *shared.heads.borrow();
+        appends.iter().flat_map(|a| &a.messages).for_each(|m| heads[m.class as usize] = totals.next_seq);
+        let bytes = appends.iter().flat_map(|a| &a.messages).map(|m| m.size() as u64).sum();
+        let gap_readers = losses.into_iter().map(|loss| loss.reader).collect();
+        Ok(Outcome { totals, places: places.into_iter().collect(), seqs, heads, bytes, evicted, lost, durable, gap_readers })
+    }
+
+    fn told_all(&mut self, appends: Vec<Append>, outcome: Outcome) {
+        let shared = self.shared.clone();
+        self.totals = outcome.totals;
+        self.places = outcome.places.into_iter().collect();
+        if outcome.evicted {
+            shared.evictions.fetch_add(1, Release);
+        }
+        let tally = &shared.tally;
+        let count: usize = appends.iter().map(|a| a.messages.len()).sum();
+        tally.appended.fetch_add(count as u64, Relaxed);
+        tally.appended_bytes.fetch_add(outcome.bytes, Relaxed);
+        tally.commits.fetch_add(1, Relaxed);
+        tally.given_up.fetch_add(outcome.lost, Relaxed);
+        for taken in outcome.durable {
+            let mut standing = taken.reader.standing();
+            tally.settled.fetch_add(taken.passed.delivered - standing.committed.delivered, Relaxed);
+            (standing.committed, standing.committed_version) = (taken.passed, taken.version);
+            drop(standing);
+            taken.reader.durable.store(taken.passed.rows.iter().sum(), Release);
+            taken.reader.bell.notify_one();
+        }
+        shared.time_floor.store(self.totals.time_floor, Release);
+        if outcome.lost > 0 {
+            self.gap_grew = Some(Instant::now());
+            for name in outcome.gap_readers {
+                if let Some(reader) = shared.readers().get(&name) {
+                    reader.gaps.store(true, Release);
+                    reader.bell.notify_one();
+                }
+            }
+        }
+        // Before anybody who waits is told, so that a reader never knows less than they do.
+        if count > 0 {
+            shared.heads.send_replace(outcome.heads);
+        }
+        for (append, seqs) in appends.into_iter().zip(outcome.seqs) {
+            if let Some(receipt) = append.receipt {
+                receipt.sign();
+            }
+            if let Some(done) = append.done {
+                done.send(Ok(seqs)).ok();
+            }
+        }
+    }
+
+    /// The disk is full for our own transaction: the ballast goes first, then an eighth of what is kept.
+    fn find_room(&mut self, attempt: u32) -> Result<(), StoreError> {
+        self.leave_evictions();
+        self.ballast.throw_off();
+        if attempt == 0 {
+            warn!("disk full: the ballast is thrown off");
+            return Ok(());
+        }
+        let target = self.totals.bytes() - self.totals.bytes() / 8;
+        let freed = self.shrink_to(target);
+        if let Err(error) = &freed {
+            warn!(%error, "disk full, and no row can be given up either");
+        }
+        Ok(())
+    }
+
+    /// Gives up rows until at most `target` bytes are kept, in a transaction of its own.
+    fn shrink_to(&mut self, target: u64) -> rusqlite::Result<()> {
+        let (mut totals, mut places, mut losses) = (self.totals.clone(), self.places.clone(), Vec::new());
+        let shared = self.shared.clone();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut room =
+            room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
+        room.make(0, target)?;
+        let lost: u64 = losses.iter().map(|loss| loss.count).sum();
+        totals.given_up += lost;
+        for loss in &losses {
+            gap::record(&transaction, loss)?;
+        }
+        write_notes(&transaction, (&self.totals, &totals), (&self.places, &places))?;
+        transaction.commit()?;
+        (self.totals, self.places) = (totals, places);
+        self.shared.tally.given_up.fetch_add(lost, Relaxed);
+        self.leave_evictions();
+        Ok(())
+    }
+
+    /// An attempt that gave rows up has ended, one way or the other: the count is even again.
+    fn leave_evictions(&self) {
+        if !self.shared.evictions.load(Relaxed).is_multiple_of(2) {
+            self.shared.evictions.fetch_add(1, Release);
+        }
+    }
+
+    /// Nothing can be written. Whoever waits is told so; what nobody waits for is counted as soon as the disk takes it.
+    fn refuse(&mut self, appends: Vec<Append>, losses: Vec<Loss>, error: &rusqlite::Error) {
+        self.leave_evictions();
+        self.unrecorded = losses;
+        let mut dropped = 0;
+        for append in appends {
+            let waits = append.receipt.is_some() || append.done.is_some();
+            if let Some(done) = append.done {
+                done.send(Err(StoreError::Full(error.to_string()))).ok();
+            }
+            if !waits {
+                dropped += append.messages.len();
+                self.count_unkept(&append.messages);
+            }
+        }
+        error!(%error, dropped, "disk full: nothing could be kept");
+    }
+
+    fn count_unkept(&mut self, messages: &[Message]) {
+        let readers: Vec<String> = if self.places.is_empty() { vec![String::new()] } else { self.places.keys().cloned().collect() };
+        for message in messages {
+            let seq = self.totals.next_seq;
+            for reader in &readers {
+                gap::push(&mut self.unrecorded, loss(reader, message, seq));
+            }
+        }
+    }
+
+    /// Corrects the times of one boot, a bounded number of rows at a time.
+    pub(crate) fn correct(&mut self, trusted: Stamp) -> Result<u64, StoreError> {
+        /// Rows in one transaction.
+        const CHUNK: u64 = 5_000;
+        let Some(mut from) = self.totals.unsynced_from else { return Ok(0) };
+        let (mut corrected, end) = (0, self.totals.next_seq);
+        let offset = trusted.wall.0 - trusted.since_boot_ms as i64;
+        while from < end {
+            let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for class in Class::ALL {
+                let sql = format!(
+                    "UPDATE message_{} SET wall_ms = since_boot_ms + ?, unsynced = 0 WHERE seq >= ? AND seq < ? AND unsynced = 1 AND boot = ?",
+                    class as usize
+                );
+                corrected +=
+                    step.prepare_cached(&sql)?.execute((offset, from as i64, (from + CHUNK) as i64, trusted.boot.0 as i64))? as u64;
+            }
+            from += CHUNK;
+            let mut totals = self.totals.clone();
+            totals.unsynced_from = (from < end).then_some(from);
+            totals.time_floor = totals.time_floor.max(trusted.wall.0);
+            write_note(&step, "totals", &totals)?;
+            step.commit()?;
+            self.totals = totals;
+        }
+        Ok(corrected)
+    }
+}
+
+fn room_of(message: &Message) -> u64 {
+    row::size(message, &wire::properties_to_text(&message.system, &message.properties))
+}
+
+/// Takes along what live readers have settled since the last commit.
+fn take_standings(shared: &Shared, places: &mut BTreeMap<String, Place>) -> Vec<Taken> {
+    let mut all = Vec::new();
+    for (name, reader) in shared.readers().iter() {
+        let standing = reader.standing();
+        let changed = standing.version != standing.committed_version;
+        let Some(place) = places.get_mut(name).filter(|_| changed) else { continue };
+        for (class, lane) in place.lanes.iter_mut().enumerate() {
+            let passed = standing.passed.rows[class] - standing.committed.rows[class];
+            *lane = Lane { spans: standing.spans[class].clone(), waiting: lane.waiting.saturating_sub(passed) };
+        }
+        place.settled += standing.passed.delivered - standing.committed.delivered;
+        all.push(Taken { reader: reader.clone(), version: standing.version, passed: standing.passed });
+    }
+    all
+}
+
+fn loss(reader: &str, message: &Message, seq: u64) -> Loss {
+    Loss {
+        reader: reader.to_owned(),
+        leaf: message.leaf.clone(),
+        class: message.class,
+        reason: GapReason::Room,
+        count: 1,
+        seqs: (seq, seq),
+        times: (message.taken.wall, message.taken.wall),
+    }
+}
+
+/// Adds the messages, each at the next seq. One that is larger than all the room there is goes straight to the ledger.
+fn append_all(
+    connection: &Connection,
+    appends: &[Append],
+    totals: &mut Totals,
+    places: &mut BTreeMap<String, Place>,
+    losses: &mut Vec<Loss>,
+    max_size: u64,
+) -> rusqlite::Result<Vec<(u64, u64)>> {
+    let mut statements = Vec::with_capacity(Class::ALL.len());
+    for class in Class::ALL {
+        statements.push(connection.prepare_cached(&row::insert(class))?);
+    }
+    let mut seqs = Vec::with_capacity(appends.len());
+    for append in appends {
+        let first = totals.next_seq;
+        for message in &append.messages {
+            let (seq, class) = (totals.next_seq, message.class as usize);
+            totals.next_seq += 1;
+            let properties = wire::properties_to_text(&message.system, &message.properties);
+            let size = row::size(message, &properties);
+            if totals.bytes() + size > max_size {
+                let none = [String::new()];
+                let readers: Vec<&String> = if places.is_empty() { none.iter().collect() } else { places.keys().collect() };
+                readers.into_iter().for_each(|reader| gap::push(losses, loss(reader, message, seq)));
+                continue;
+            }
+            row::write(&mut statements[class], seq, message, &properties)?;
+            totals.rows[class] += 1;
+            totals.bytes[class] += size;
+            places.values_mut().for_each(|place| place.lanes[class].waiting += 1);
+            match message.taken.quality {
+                TimeQuality::Unsynced => _ = totals.unsynced_from.get_or_insert(seq),
+                TimeQuality::Synced => totals.time_floor = totals.time_floor.max(message.taken.wall.0),
+            }
+        }
+        seqs.push((first, totals.next_seq.saturating_sub(1).max(first)));
+    }
+    Ok(seqs)
+}
+
+fn write_notes(
+    connection: &Connection,
+    totals: (&Totals, &Totals),
+    places: (&BTreeMap<String, Place>, &BTreeMap<String, Place>),
+) -> rusqlite::Result<()> {
+    if totals.0 != totals.1 {
+        write_note(connection, "totals", totals.1)?;
+    }
+    for (name, place) in places.1 {
+        if places.0.get(name) != Some(place) {
+            write_note(connection, &format!("place {name}"), place)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn write_note<T: serde::Serialize>(connection: &Connection, key: &str, value: &T) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+    connection
+        .prepare_cached("INSERT INTO note (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
+        .execute((key, text))?;
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Room: what goes when there is not enough of it, and the ballast for a disk that others have filled.
+//!
+//! Rows that every reader has passed go first, then the oldest of the lowest class. A row that is leased is not given up:
+//! its fate is being decided. What goes is counted in the ledger for each reader that had not passed it, in the same
+//! transaction.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering::{Relaxed, Release},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tidegate_core::{
+    clock::{Stamp, TimeQuality, Timestamp},
+    id::LeafId,
+    message::Class,
+};
+
+use crate::{
+    gap::{self, GapReason, Loss, UNKNOWN_LEAF},
+    place::Place,
+    request::Shared,
+    row::SIZE,
+    writer::Totals,
+};
+
+/// Rows looked at in one go.
+const CHUNK: usize = 1024;
+/// Delivered rows let go in one commit: more than any commit adds, so that they never pile up, and bounded.
+const LET_GO: usize = 4096;
+/// Fewer delivered rows than this are not worth touching their pages.
+const WORTH_IT: u64 = 256;
+
+/// Makes room inside one transaction.
+pub(crate) struct Room<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) totals: &'a mut Totals,
+    pub(crate) places: &'a mut BTreeMap<String, Place>,
+    pub(crate) losses: &'a mut Vec<Loss>,
+    pub(crate) shared: &'a Shared,
+}
+
+struct Victim {
+    seq: u64,
+    size: u64,
+    leaf: String,
+    wall: i64,
+}
+
+impl Room<'_> {
+    /// Rows that every reader has passed and that are older than `keep`.
+    pub(crate) fn let_go_of_delivered(&mut self, keep: Duration, now: Stamp) -> rusqlite::Result<()> {
+        if self.places.is_empty() || (!keep.is_zero() && now.quality == TimeQuality::Unsynced) {
+            return Ok(());
+        }
+        let before = if keep.is_zero() { i64::MAX } else { now.wall.0 - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX) };
+        for class in Class::ALL {
+            let passed = self.totals.rows[class as usize].saturating_sub(self.most_waiting(class));
+            if passed >= WORTH_IT {
+                self.drop_passed(class, before, LET_GO)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn most_waiting(&self, class: Class) -> u64 {
+        self.places.values().map(|place| place.lane(class).waiting).max().unwrap_or(u64::MAX)
+    }
+
+    /// Below this, every reader has settled everything of the class. Nothing is below it when there is no reader.
+    fn floor(&self, class: Class) -> u64 {
+        self.places.values().map(|place| place.lane(class).floor()).min().unwrap_or(0)
+    }
+
+    /// Up to `most` passed rows with a wall time before `before`, from the oldest on. Returns the bytes.
+    fn drop_passed(&mut self, class: Class, before: i64, most: usize) -> rusqlite::Result<u64> {
+        let floor = self.floor(class);
+        let rows = self.rows(class, 0, floor, most)?;
+        let goers: Vec<Victim> = rows.into_iter().take_while(|row| row.wall < before).collect();
+        let Some(last) = goers.last().map(|row| row.seq) else { return Ok(0) };
+        let sql = format!("DELETE FROM message_{} WHERE seq <= ?", class as usize);
+        self.connection.prepare_cached(&sql)?.execute([last as i64])?;
+        let bytes = goers.iter().map(|row| row.size).sum();
+        self.totals.rows[class as usize] -= goers.len() as u64;
+        self.totals.bytes[class as usize] -= bytes;
+        Ok(bytes)
+    }
+
+    fn rows(&self, class: Class, from: u64, end: u64, most: usize) -> rusqlite::Result<Vec<Victim>> {
+        let sql =
+            format!("SELECT seq, {SIZE}, leaf, wall_ms FROM message_{} WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", class as usize);
+        let end = i64::try_from(end).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Victim { seq: row.get::<_, i64>(0)? as u64, size: row.get::<_, i64>(1)? as u64, leaf: row.get(2)?, wall: row.get(3)? })
+        };
+        statement.query_map((from as i64, end, most as i64), read)?.collect()
+    }
+
+    /// Gives rows up until `incoming` more bytes fit into `limit`. `true` when rows were given up that somebody still wanted.
+    /// May free less when everything left is leased; then the incoming messages themselves find no room.
+    pub(crate) fn make(&mut self, incoming: u64, limit: u64) -> rusqlite::Result<bool> {
+        if self.totals.bytes() + incoming <= limit {
+            return Ok(false);
+        }
+        // A little more than needed, so that not every commit of a full log gives rows up.
+        let target = limit.saturating_sub(incoming).saturating_sub(limit / 64);
+        for class in Class::ALL {
+            while self.totals.bytes() > target && self.drop_passed(class, i64::MAX, CHUNK)? > 0 {}
+        }
+        let mut evicted = false;
+        for class in Class::ALL {
+            let mut from = 0;
+            while self.totals.bytes() > target {
+                if !evicted {
+                    // Odd from here to the commit: leases that overlap are repeated.
+                    self.shared.evictions.fetch_add(1, Release);
+                    evicted = true;
+                }
+                match self.evict(class, from, target)? {
+                    Some(next) => from = next,
+                    None => break,
+                }
+            }
+        }
+        if evicted && self.shared.evictions.load(Relaxed).is_multiple_of(2) {
+            self.shared.evictions.fetch_add(1, Release);
+        }
+        Ok(evicted)
+    }
+
+    /// One chunk of a class from this seq on. `None` at its end.
+    fn evict(&mut self, class: Class, from: u64, target: u64) -> rusqlite::Result<Option<u64>> {
+        let rows = self.rows(class, from, u64::MAX, CHUNK)?;
+        let Some(last) = rows.last().map(|row| row.seq) else { return Ok(None) };
+        let leased = self.leased(class);
+        let sql = format!("DELETE FROM message_{} WHERE seq = ?", class as usize);
+        let mut delete = self.connection.prepare_cached(&sql)?;
+        for row in rows {
+            if self.totals.bytes() <= target {
+                break;
+            }
+            if leased.iter().any(|&(first, last)| (first..=last).contains(&row.seq)) {
+                continue;
+            }
+            delete.execute([row.seq as i64])?;
+            self.totals.rows[class as usize] -= 1;
+            self.totals.bytes[class as usize] -= row.size;
+            self.count(class, &row);
+        }
+        Ok(Some(last + 1))
+    }
+
+    /// First and last seq of what readers have leased, a few pairs.
+    fn leased(&self, class: Class) -> Vec<(u64, u64)> {
+        let readers = self.shared.readers();
+        let standings = readers.values().flat_map(|reader| reader.standing().leased.clone());
+        standings.filter(|(of, _, _)| *of == class as usize).map(|(_, first, last)| (first, last)).collect()
+    }
+
+    fn count(&mut self, class: Class, row: &Victim) {
+        let Ok(leaf) = LeafId::new(&row.leaf).or_else(|_| LeafId::new(UNKNOWN_LEAF)) else { return };
+        let time = Timestamp(row.wall);
+        let loss = |reader: &str| Loss {
+            reader: reader.to_owned(),
+            leaf: leaf.clone(),
+            class,
+            reason: GapReason::Room,
+            count: 1,
+            seqs: (row.seq, row.seq),
+            times: (time, time),
+        };
+        if self.places.is_empty() {
+            gap::push(self.losses, loss(""));
+        }
+        for (name, place) in self.places.iter_mut() {
+            let lane = &mut place.lanes[class as usize];
+            if lane.holds(row.seq) {
+                lane.waiting = lane.waiting.saturating_sub(1);
+                gap::push(self.losses, loss(name));
+            }
+        }
+    }
+}
+
+/// A file that only takes up room. When others have filled the disk, SQLite cannot even delete (it must write its WAL first):
+/// this goes, and then it can.
+#[derive(Debug)]
+pub(crate) struct Ballast(PathBuf);
+
+/// Room for a few large transactions.
+const BALLAST: usize = 1 << 20;
+
+impl Ballast {
+    /// Lays the ballast, if the disk has room for it.
+    pub(crate) fn lay(dir: &Path) -> Self {
+        let path = dir.join("ballast");
+        let whole = fs::metadata(&path).is_ok_and(|m| m.len() == BALLAST as u64);
+        if !whole && Self::write(&path).is_err() {
+            fs::remove_file(&path).ok();
+        }
+        Self(path)
+    }
+
+    fn write(path: &Path) -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        // Not zeros, which some file systems and cards do not store.
+        file.write_all(&[0xB5; BALLAST])?;
+        file.sync_all()
+    }
+
+    /// Frees its room. Laid again at the next start.
+    pub(crate) fn throw_off(&self) {
+        fs::remove_file(&self.0).ok();
+    }
+}

@@ -1,0 +1,114 @@
+//! A message as a row, and back.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use rusqlite::{CachedStatement, Row, params};
+use tidegate_core::{
+    clock::{BootId, Stamp, TimeQuality, Timestamp},
+    id::{LeafId, MessageId},
+    message::{Body, Class, Message},
+    wire,
+};
+
+/// Bytes that a row counts beside its text and body: id, numbers, and SQLite's own headers, rounded up.
+pub(crate) const OVERHEAD: u64 = 64;
+
+/// The columns, in the order of [`read`]. The checksum covers what never changes; the stamp may be corrected.
+pub(crate) const COLUMNS: &str = "seq, id, leaf, wall_ms, boot, since_boot_ms, unsynced, ttl_ms, properties, untimed, body, crc";
+
+/// What a row counts against the room: exactly what [`SIZE`] computes in SQL.
+pub(crate) fn size(message: &Message, properties: &str) -> u64 {
+    OVERHEAD + (message.leaf.as_str().len() + properties.len() + message.body.stored().len()) as u64
+}
+
+/// As [`size`], of a stored row.
+pub(crate) const SIZE: &str = "64 + length(CAST(leaf AS BLOB)) + length(CAST(properties AS BLOB)) + length(body)";
+
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+fn checksum(seq: u64, id: &[u8], leaf: &str, properties: &str, body: &[u8]) -> u32 {
+    let mut digest = CRC.digest();
+    digest.update(&seq.to_le_bytes());
+    digest.update(id);
+    digest.update(leaf.as_bytes());
+    digest.update(properties.as_bytes());
+    digest.update(body);
+    digest.finalize()
+}
+
+/// The INSERT that [`write`] binds to.
+pub(crate) fn insert(class: Class) -> String {
+    format!("INSERT INTO message_{} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", class as usize)
+}
+
+/// Adds the message at this place.
+pub(crate) fn write(statement: &mut CachedStatement<'_>, seq: u64, message: &Message, properties: &str) -> rusqlite::Result<()> {
+    let (body, untimed) = match &message.body {
+        Body::Whole(bytes) => (bytes, false),
+        Body::Untimed(bytes) => (bytes, true),
+    };
+    let leaf = message.leaf.as_str();
+    let ttl = message.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
+    statement.execute(params![
+        seq as i64,
+        &message.id.as_bytes()[..],
+        leaf,
+        message.taken.wall.0,
+        message.taken.boot.0 as i64,
+        message.taken.since_boot_ms as i64,
+        message.taken.quality == TimeQuality::Unsynced,
+        ttl,
+        properties,
+        untimed,
+        &body[..],
+        checksum(seq, message.id.as_bytes(), leaf, properties, body),
+    ])?;
+    Ok(())
+}
+
+/// A row that was read: a message, or damage where one was.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Message { seq: u64, message: Box<Message>, size: u64 },
+    Damaged { seq: u64 },
+}
+
+/// Reads a row of [`COLUMNS`]. A row whose content cannot be right is [`Found::Damaged`], never an error.
+pub(crate) fn read(row: &Row<'_>, class: Class) -> rusqlite::Result<Found> {
+    let seq = row.get::<_, i64>(0)? as u64;
+    Ok(decode(row, seq, class).unwrap_or(Found::Damaged { seq }))
+}
+
+fn decode(row: &Row<'_>, seq: u64, class: Class) -> Option<Found> {
+    let id: [u8; 16] = row.get(1).ok()?;
+    let leaf: String = row.get(2).ok()?;
+    let properties: Cow<'_, str> = Cow::Owned(row.get::<_, String>(8).ok()?);
+    let body: Vec<u8> = row.get(10).ok()?;
+    if row.get::<_, u32>(11).ok()? != checksum(seq, &id, &leaf, &properties, &body) {
+        return None;
+    }
+    let (system, application) = wire::properties_from_text(&properties)?;
+    let quality = if row.get(6).ok()? { TimeQuality::Unsynced } else { TimeQuality::Synced };
+    let taken = Stamp {
+        wall: Timestamp(row.get(3).ok()?),
+        boot: BootId(row.get::<_, i64>(4).ok()? as u64),
+        since_boot_ms: row.get::<_, i64>(5).ok()? as u64,
+        quality,
+    };
+    let ttl: Option<i64> = row.get(7).ok()?;
+    let untimed: bool = row.get(9).ok()?;
+    let body = Bytes::from(body);
+    let message = Message {
+        id: MessageId::from_bytes(id),
+        leaf: LeafId::new(leaf).ok()?,
+        class,
+        taken,
+        ttl: ttl.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        system,
+        properties: application,
+        body: if untimed { Body::Untimed(body) } else { Body::Whole(body) },
+    };
+    let size = size(&message, &properties);
+    Some(Found::Message { seq, message: Box::new(message), size })
+}

@@ -1,0 +1,267 @@
+//! A database that does not open, or fails its check, is never deleted: it is renamed, what is readable is carried over
+//! into a new one, and the rest becomes a gap with reason `corrupt`.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::Connection;
+use tidegate_core::{
+    clock::Timestamp,
+    id::LeafId,
+    message::{Class, Message},
+    wire,
+};
+use tracing::{error, warn};
+
+use crate::{
+    StoreError,
+    commit::write_note,
+    gap::{self, GapReason, Loss, UNKNOWN_LEAF},
+    place::Place,
+    row::{self, Found},
+    schema::{self, OpenError},
+    writer::{Totals, load},
+};
+
+/// What was carried over from a damaged file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvage {
+    /// Where the damaged file is now.
+    pub kept_as: PathBuf,
+    /// Messages carried over.
+    pub saved: u64,
+    /// Messages that were counted and could not be read; an estimate where the counts themselves were damaged.
+    pub lost: u64,
+    /// Why it was thought damaged.
+    pub why: String,
+}
+
+impl fmt::Display for Salvage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the log was damaged ({}): {} messages carried over, about {} lost, the damaged file is kept as {}",
+            self.why,
+            self.saved,
+            self.lost,
+            self.kept_as.display()
+        )
+    }
+}
+
+/// Present when damage was met while running: the next start salvages without asking.
+const SUSPECT: &str = "log.db.suspect";
+
+/// Notes that the file is damaged, for the next start.
+pub(crate) fn mark_suspect(dir: &Path) {
+    if let Err(error) = fs::write(dir.join(SUSPECT), b"") {
+        warn!(%error, "cannot note that the log is damaged");
+    }
+}
+
+/// Opens the file; if that cannot be done as it is, salvages it first.
+pub(crate) fn open_or_salvage(dir: &Path, max_size: u64) -> Result<(Connection, Option<Salvage>), StoreError> {
+    let suspect = dir.join(SUSPECT).exists();
+    let why = match schema::open(dir, max_size) {
+        Err(OpenError::Store(error)) => return Err(error),
+        Err(OpenError::Sqlite(error)) if is_about_access(&error) => return Err(StoreError::open(schema::file(dir), error)),
+        Err(OpenError::Sqlite(error)) => error.to_string(),
+        Ok(_) if suspect => "damage was met while it was in use".to_owned(),
+        Ok(connection) => match schema::looks_sound(&connection).map(|sound| sound && load(&connection).is_ok()) {
+            Ok(true) => return Ok((connection, None)),
+            Ok(false) => "its check failed".to_owned(),
+            Err(error) => error.to_string(),
+        },
+    };
+    error!(%why, "the log is damaged, salvaging it");
+    let salvage = salvage(dir, max_size, why)?;
+    fs::remove_file(dir.join(SUSPECT)).ok();
+    let connection = schema::open(dir, max_size).map_err(|e| StoreError::open(schema::file(dir), format!("{e:?}")))?;
+    Ok((connection, Some(salvage)))
+}
+
+/// Not damage: no permission, read-only, locked by another process.
+fn is_about_access(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | PermissionDenied | ReadOnly))
+}
+
+fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError> {
+    let kept_as = put_aside(dir)?;
+    let mut fresh = schema::open(dir, max_size).map_err(|e| StoreError::open(schema::file(dir), format!("{e:?}")))?;
+    let mut saved = Saved { totals: Totals { next_seq: 1, ..Totals::default() }, counted: 0, highest: 0 };
+    let (mut places, mut lost) = (Default::default(), 0);
+    // Opened for writing, because SQLite must be able to use the WAL; nothing is written to it.
+    match Connection::open(&kept_as) {
+        Ok(damaged) => {
+            let known = load(&damaged).ok();
+            if let Some((totals, old_places)) = known {
+                saved.counted = totals.rows.iter().sum();
+                (saved.totals.next_seq, saved.totals.time_floor, saved.totals.given_up) =
+                    (totals.next_seq, totals.time_floor, totals.given_up);
+                saved.totals.unsynced_from = totals.unsynced_from;
+                places = old_places;
+            }
+            saved.copy(&damaged, &mut fresh)?;
+            copy_gaps(&damaged, &fresh);
+        }
+        Err(error) => warn!(%error, "nothing of the damaged log can be read"),
+    }
+    let rows: u64 = saved.totals.rows.iter().sum();
+    lost += saved.counted.max(rows) - rows;
+    finish(&mut fresh, saved, places, lost)?;
+    Ok(Salvage { kept_as, saved: rows, lost, why })
+}
+
+/// Renames the file and what belongs to it.
+fn put_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+    let file = schema::file(dir);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let stamp = Timestamp(seconds as i64 * 1000).to_string().replace([':', '.'], "");
+    let name = |n: u32| dir.join(format!("{}.damaged-{stamp}{}", schema::FILE, if n == 0 { String::new() } else { format!("-{n}") }));
+    let kept_as = (0..).map(name).find(|path| !path.exists()).ok_or_else(|| StoreError::Failed("no name left".into()))?;
+    fs::rename(&file, &kept_as)?;
+    for tail in ["-wal", "-shm"] {
+        let with = |path: &Path| PathBuf::from(format!("{}{tail}", path.display()));
+        if with(&file).exists() {
+            fs::rename(with(&file), with(&kept_as))?;
+        }
+    }
+    Ok(kept_as)
+}
+
+struct Saved {
+    totals: Totals,
+    counted: u64,
+    highest: u64,
+}
+
+/// Time for reading a damaged file: a gateway that does not come up helps nobody, and the file is kept.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Rows carried over in one transaction.
+const CHUNK: usize = 2_000;
+
+impl Saved {
+    fn copy(&mut self, damaged: &Connection, fresh: &mut Connection) -> Result<(), StoreError> {
+        let until = Instant::now() + PATIENCE;
+        for class in Class::ALL {
+            let (mut from, mut step) = (0_u64, 1_u64);
+            loop {
+                let (rows, broken) = read_rows(damaged, class, from, CHUNK);
+                self.keep(fresh, class, &rows)?;
+                let last = rows.last().map(|(seq, _)| *seq);
+                match (last, broken) {
+                    (Some(last), _) => (from, step) = (last + 1, 1),
+                    // Behind a broken page: further and further, until something is readable or nothing can be left.
+                    (None, true) => {
+                        from += step;
+                        step *= 2;
+                    }
+                    (None, false) => break,
+                }
+                if from > i64::MAX as u64 / 2 || Instant::now() > until {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, fresh: &mut Connection, class: Class, rows: &[(u64, Box<Message>)]) -> Result<(), StoreError> {
+        let transaction = fresh.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(&row::insert(class))?;
+            for (seq, message) in rows {
+                let properties = wire::properties_to_text(&message.system, &message.properties);
+                row::write(&mut insert, *seq, message, &properties)?;
+                self.totals.rows[class as usize] += 1;
+                self.totals.bytes[class as usize] += row::size(message, &properties);
+                self.highest = self.highest.max(*seq);
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// As many rows as can be read from here on, and whether it ended at damage.
+fn read_rows(damaged: &Connection, class: Class, from: u64, most: usize) -> (Vec<(u64, Box<Message>)>, bool) {
+    let sql = format!("SELECT {} FROM message_{} WHERE seq >= ? ORDER BY seq LIMIT ?", row::COLUMNS, class as usize);
+    let mut kept = Vec::new();
+    let Ok(mut statement) = damaged.prepare(&sql) else { return (kept, false) };
+    let Ok(mut rows) = statement.query((from as i64, most as i64)) else { return (kept, true) };
+    loop {
+        match rows.next() {
+            Ok(None) => return (kept, false),
+            Err(_) => return (kept, true),
+            Ok(Some(found)) => {
+                if let Ok(Found::Message { seq, message, .. }) = row::read(found, class) {
+                    kept.push((seq, message));
+                }
+            }
+        }
+    }
+}
+
+fn copy_gaps(damaged: &Connection, fresh: &Connection) {
+    let copy = || -> rusqlite::Result<()> {
+        let mut read = damaged.prepare(&format!("SELECT {} FROM gap ORDER BY id", gap::COLUMNS))?;
+        let mut rows = read.query([])?;
+        let mut write = fresh.prepare(&format!("INSERT INTO gap ({}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", gap::COLUMNS))?;
+        while let Some(row) = rows.next()? {
+            for column in 0..12 {
+                write.raw_bind_parameter(column + 1, row.get::<_, rusqlite::types::Value>(column)?)?;
+            }
+            write.raw_execute()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = copy() {
+        warn!(%error, "the gap ledger could not be carried over whole");
+    }
+}
+
+/// Totals and places for what was carried over; what was lost goes into the ledger of every reader.
+fn finish(
+    fresh: &mut Connection,
+    saved: Saved,
+    mut places: std::collections::BTreeMap<String, Place>,
+    lost: u64,
+) -> Result<(), StoreError> {
+    let mut totals = saved.totals;
+    // Never a seq again that may have been used: far beyond what the damaged file can have reached when it did not say.
+    let margin = if saved.counted == 0 { 1 << 32 } else { 0 };
+    totals.next_seq = totals.next_seq.max(saved.highest + 1) + margin;
+    let step = fresh.transaction()?;
+    for place in places.values_mut() {
+        for class in Class::ALL {
+            let mut waiting = 0;
+            for span in &place.lane(class).spans {
+                let sql = format!("SELECT count(*) FROM message_{} WHERE seq >= ? AND seq < ?", class as usize);
+                let end = i64::try_from(span.end).unwrap_or(i64::MAX);
+                waiting += step.query_row(&sql, (span.low as i64, end), |row| row.get::<_, i64>(0))? as u64;
+            }
+            place.lanes[class as usize].waiting = waiting;
+        }
+    }
+    let readers: Vec<String> = if places.is_empty() { vec![String::new()] } else { places.keys().cloned().collect() };
+    if lost > 0 {
+        for reader in readers {
+            let leaf = LeafId::new(UNKNOWN_LEAF).map_err(|e| StoreError::Failed(e.to_string()))?;
+            let seqs = (1, totals.next_seq.saturating_sub(1));
+            let times = (Timestamp(0), Timestamp(totals.time_floor));
+            let loss = Loss { reader, leaf, class: Class::Telemetry, reason: GapReason::Corrupt, count: lost, seqs, times };
+            gap::record(&step, &loss)?;
+            totals.given_up += lost;
+        }
+    }
+    write_note(&step, "totals", &totals)?;
+    for (name, place) in &places {
+        write_note(&step, &format!("place {name}"), place)?;
+    }
+    step.commit()?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The database file: how it is opened, its tables, and how older formats become this one.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::StoreError;
+
+/// The file's name in the state folder.
+pub(crate) const FILE: &str = "log.db";
+
+/// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// Pages in the WAL before it is copied into the database: 4 MiB, so that pages which change with each commit are
+/// copied once in many commits.
+const CHECKPOINT_PAGES: u32 = 1000;
+/// SQLite's page size, and what most flash translation layers write at once.
+pub(crate) const PAGE: u64 = 4096;
+
+/// The log's file in this folder.
+pub(crate) fn file(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
+/// Opens or creates the file for writing, and migrates it. `max_size` is what rows may take; the file gets a hard stop above
+/// it, so that a fault in our counting cannot fill the disk.
+pub(crate) fn open(dir: &Path, max_size: u64) -> Result<Connection, OpenError> {
+    let path = file(dir);
+    let mut connection = Connection::open(&path)?;
+    let pages = (max_size + max_size / 2) / PAGE + 1024;
+    connection.execute_batch(&format!(
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
+         PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}; PRAGMA max_page_count={pages};
+         PRAGMA cache_size=-1024;"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection, &path)?;
+    Ok(connection)
+}
+
+/// Why a file cannot be opened as it is.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    Sqlite(rusqlite::Error),
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        OpenError::Sqlite(error)
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len() as u32;
+    if found > known {
+        return Err(OpenError::Store(StoreError::Newer { path: path.to_owned(), found, known }));
+    }
+    for (done, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        let step = connection.transaction()?;
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "user_version", done as u32 + 1)?;
+        step.commit()?;
+    }
+    Ok(())
+}
+
+/// A connection that can only read.
+pub(crate) fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.execute_batch("PRAGMA busy_timeout=5000; PRAGMA cache_size=-512;")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Every table answers and the trees hang together. Bounded: a large file is only read at its ends, because reading all of it
+/// from a slow card would take minutes; damage inside it shows when its rows are leased.
+pub(crate) fn looks_sound(connection: &Connection) -> rusqlite::Result<bool> {
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    for class in 0..4 {
+        for order in ["ASC", "DESC"] {
+            let sql = format!("SELECT seq, id, leaf, body FROM message_{class} ORDER BY seq {order} LIMIT 1");
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                row.get_ref(3)?;
+            }
+        }
+    }
+    connection.query_row("SELECT count(*) FROM note", [], |row| row.get::<_, i64>(0))?;
+    connection.query_row("SELECT count(*) FROM gap", [], |row| row.get::<_, i64>(0))?;
+    if pages > CHECKED_PAGES {
+        return Ok(true);
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(verdict == "ok")
+}
+
+/// 32 MiB: a second on a slow SD card.
+const CHECKED_PAGES: i64 = 8192;
