@@ -1,2 +1,31 @@
 //! Tidegate: an edge gateway that carries messages between leaf devices and a cloud hub.
+//!
+//! The modules stand in the order in which a reading travels; `wiring` is the block diagram, and the ones behind it start,
+//! watch and stop it.
+
+pub mod downlink;
+pub mod intake;
+pub mod leaf;
 pub mod normalise;
+pub mod uplink;
+pub mod upstream;
+
+pub mod board;
+pub mod pulse;
+pub mod supervise;
+pub mod timekeeper;
+pub mod unit;
+mod view;
+pub mod wiring;
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod demo;
+pub mod exit;
+pub mod run;
+
+/// Every kind of adapter and upstream that the configuration may name.
+pub fn kinds() -> config::Kinds {
+    config::Kinds { adapters: tidegate_adapters::CATALOGUE, upstreams: upstream::CATALOGUE }
+}

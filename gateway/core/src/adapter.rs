@@ -1,6 +1,6 @@
 //! The lower seam: a bus, line, radio or listener, and the leaves on it.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -10,7 +10,7 @@ use crate::{
     command::{Command, Outcome},
     id::{LeafId, PointName},
     message::Message,
-    reading::{Reading, Reason},
+    reading::{Quality, Reading, Reason, Value},
 };
 
 /// Drives one bus and the leaves on it.
@@ -36,6 +36,43 @@ pub trait Adapter: Send {
     async fn execute(&mut self, command: &Command) -> Result<Outcome, AdapterError>;
     /// Lets go of the bus.
     async fn close(&mut self);
+
+    /// For people who are wiring: reads one leaf, or each in turn, once and now, and says how it was asked and what
+    /// came. Called between `connect` and `close`, without `ready` and `read`. Takes as long as it takes: each leaf is
+    /// bounded by its time-outs. Leaves that the adapter cannot ask (they speak when they like) are left out.
+    async fn look(&mut self, _leaf: Option<&LeafId>) -> Result<Vec<Look>, AdapterError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What one look at a leaf showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The leaf.
+    pub leaf: LeafId,
+    /// What it says it is, such as `("vendor", "Contoso")`; empty when it does not say.
+    pub identity: Vec<(String, String)>,
+    /// Its points.
+    pub lines: Vec<LookLine>,
+}
+
+/// One point, as it was asked and answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookLine {
+    /// The point.
+    pub point: PointName,
+    /// As decoded, before scale and offset; `None` exactly when the quality is bad and nothing was decoded.
+    pub value: Option<Value>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// What was asked, such as `function 3, holding registers 100 to 109`.
+    pub request: String,
+    /// The point's share of the answer as it was on the wire, in hexadecimal; empty when there was none.
+    pub raw: String,
+    /// In words, when it is not good.
+    pub detail: String,
+    /// From the question to the answer; points that were asked together share it.
+    pub took: Duration,
 }
 
 /// What one read brought.

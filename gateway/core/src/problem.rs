@@ -126,6 +126,17 @@ impl Problems {
         }
     }
 
+    /// Takes over what a part was checked for on its own, as if it had been recorded where this stands.
+    pub fn adopt(&mut self, part: Problems) {
+        for mut problem in part.list {
+            if self.list.len() == MAX_PROBLEMS {
+                return;
+            }
+            problem.path.0.splice(0..0, self.at.iter().cloned());
+            self.list.push(problem);
+        }
+    }
+
     /// All so far.
     pub fn list(&self) -> &[Problem] {
         &self.list
@@ -179,6 +190,21 @@ mod tests {
         assert_eq!(problems.list()[0].to_string(), "adapter[bus].point[3].scale: 0 would erase the value; write 0.1");
         assert_eq!(problems.list()[1].to_string(), "warning: no upstream; add one");
         assert!(problems.any_error());
+    }
+
+    #[test]
+    fn what_a_part_recorded_stands_where_the_part_stands() {
+        let mut part = Problems::default();
+        part.key("scale").error("0 would erase the value", "");
+        let mut problems = Problems::default();
+        problems.key("point").entry(1, None).adopt(part);
+        assert_eq!(problems.list()[0].to_string(), "point[1].scale: 0 would erase the value");
+        (0..10).for_each(|_| {
+            let mut part = Problems::default();
+            (0..MAX_PROBLEMS).for_each(|_| part.error("x", ""));
+            problems.adopt(part);
+        });
+        assert_eq!(problems.list().len(), MAX_PROBLEMS);
     }
 
     #[test]

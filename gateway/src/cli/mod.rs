@@ -1,0 +1,126 @@
+//! The command line: one subcommand each in a file of its own.
+
+mod adapters;
+mod check;
+mod logging;
+mod output;
+mod queue;
+mod read;
+mod remote;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{self, Config},
+    demo,
+    exit::Exit,
+};
+
+pub(crate) use output::{complain, say};
+
+/// Edge gateway: carries messages between leaf devices and a cloud hub, and loses none.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 100)]
+struct Cli {
+    /// Configuration: a folder with tidegate.toml in it, or that file.
+    #[arg(long, global = true, env = "TIDEGATE_CONFIG", default_value = "/etc/tidegate", value_name = "PATH")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is asked to stop.
+    Run,
+    /// Check the configuration and name everything that is wrong with it. Opens nothing.
+    Check {
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask devices once, with no hub, and show values, raw words and timing.
+    Read(read::Args),
+    /// Show what waits in the log, for whom, and what was given up.
+    Queue {
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the kinds of adapters, or show how to configure one.
+    Adapters {
+        /// The kind to show.
+        kind: Option<String>,
+        /// Print the JSON Schema of its configuration.
+        #[arg(long, requires = "kind")]
+        schema: bool,
+    },
+    /// Show what the running gateway does.
+    Status {
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the running gateway apply its changed configuration.
+    Reload,
+    /// Run everything on this machine: simulated devices, the gateway, a hub, and an outage now and then.
+    Demo(demo::Args),
+}
+
+/// Runs the program.
+pub fn main() -> Exit {
+    // The one TLS provider in the program; a second call, which cannot happen here, would only keep the first.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Fine };
+            // If even this cannot be printed there is nobody to tell.
+            error.print().ok();
+            return exit;
+        }
+    };
+    match cli.command {
+        Command::Run => with_config(&cli.config, |config| {
+            logging::start(&config.diagnostics);
+            block_on(crate::run::run(cli.config.clone(), config, crate::kinds()))
+        }),
+        Command::Check { json } => check::check(&cli.config, json),
+        Command::Read(args) => with_config(&cli.config, |config| block_on(read::read(config, args))),
+        Command::Queue { json } => with_config(&cli.config, |config| queue::queue(&config, json)),
+        Command::Adapters { kind, schema } => adapters::adapters(kind.as_deref(), schema),
+        Command::Status { json } => with_config(&cli.config, |config| remote::status(&config, json)),
+        Command::Reload => with_config(&cli.config, |config| remote::reload(&config)),
+        Command::Demo(args) => block_on(demo::demo(args)),
+    }
+}
+
+/// Runs with a checked configuration, or names what is wrong with it.
+fn with_config(path: &std::path::Path, run: impl FnOnce(Config) -> Exit) -> Exit {
+    let loaded = config::load(path, &crate::kinds());
+    for problem in &loaded.problems {
+        complain(&problem.to_string());
+    }
+    match loaded.config {
+        Some(config) => run(config),
+        None => Exit::Configuration,
+    }
+}
+
+/// Two threads: one can wait for a slow bus's code while the other serves the hub; more would only cost memory.
+fn block_on(work: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(work);
+            // A task that is stuck in a blocking call must not hold up the end.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            exit
+        }
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            Exit::Internal
+        }
+    }
+}

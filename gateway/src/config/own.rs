@@ -1,0 +1,114 @@
+//! The gateway's own sections, from what the file says to what the program runs on.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::de::DeserializeOwned;
+use tidegate_core::{
+    id::LeafId,
+    problem::{Problems, Step},
+    quantity::ByteSize,
+};
+
+use super::{
+    Clock, Diagnostics, Gateway, LogSection, Metrics, raw, schema,
+    tree::{Node, table_to_json},
+};
+use crate::normalise::{BodyStyle, QualityStyle};
+
+/// Smallest room for messages: below this a single batch of readings may not fit.
+const LEAST_LOG: ByteSize = ByteSize(1 << 20);
+/// Shortest wait for the disk: below this each reading is a write of its own, which SD cards do not survive.
+const LEAST_COMMIT: Duration = Duration::from_millis(10);
+/// Longest: more than a minute of readings lost in a power cut is not what anybody means.
+const MOST_COMMIT: Duration = Duration::from_secs(60);
+
+/// The checked sections of the gateway itself.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) gateway: Gateway,
+    pub(super) log: LogSection,
+    pub(super) body: BodyStyle,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) diagnostics: Diagnostics,
+}
+
+/// Checks everything of the root but the entries of `adapter` and `upstream`. `None` exactly when an error was recorded.
+pub(super) fn check(root: &Node, problems: &mut Problems) -> Option<Own> {
+    let mut found = Problems::default();
+    schema::check(&raw::schema_of::<raw::Raw>(), root, "tidegate.toml", &mut found);
+    let own = own(root, &mut found).filter(|_| !found.any_error());
+    if own.is_none() && !found.any_error() {
+        found.error("the gateway's own sections are not understood", "compare them with the shipped tidegate.toml");
+    }
+    problems.adopt(found);
+    own
+}
+
+/// A section without the keys that are wrong, so that what is wrong with the others shows too; the whole is refused anyway.
+fn section<T: DeserializeOwned>(root: &Node, name: &str, found: &Problems) -> Option<T> {
+    let mut keys = root.table()?.get(name).and_then(Node::table).cloned().unwrap_or_default();
+    for problem in found.list() {
+        if let [Step::Key(section), Step::Key(key), ..] = problem.path.0.as_slice()
+            && section == name
+        {
+            keys.remove(key);
+        }
+    }
+    serde_json::from_value(table_to_json(&keys)).ok()
+}
+
+fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
+    let gateway = section(root, "gateway", problems).and_then(|raw| gateway(raw, &mut problems.key("gateway")));
+    let log = section(root, "log", problems).map(|raw| log(&raw, &mut problems.key("log")));
+    let metrics = section(root, "metrics", problems).and_then(|raw| metrics(&raw, &mut problems.key("metrics")));
+    let body: raw::RawBody = section(root, "body", problems)?;
+    let clock: raw::RawClock = section(root, "clock", problems)?;
+    let diagnostics: raw::RawDiagnostics = section(root, "diagnostics", problems)?;
+    let quality = match body.quality {
+        raw::RawQuality::Always => QualityStyle::Always,
+        raw::RawQuality::WhenNotGood => QualityStyle::WhenNotGood,
+        raw::RawQuality::Never => QualityStyle::Never,
+    };
+    Some(Own {
+        gateway: gateway?,
+        log: log?,
+        body: BodyStyle { quality, units: body.units, times: body.times },
+        clock: Clock { wait: clock.wait.0 },
+        metrics: metrics?,
+        diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
+    })
+}
+
+fn gateway(raw: raw::RawGateway, problems: &mut Problems) -> Option<Gateway> {
+    let id = LeafId::new(&raw.id).map_err(|error| problems.key("id").error("is not a device id", error.rule)).ok();
+    let state_dir = PathBuf::from(raw.state_dir);
+    if !state_dir.is_absolute() {
+        let next = "write the whole path, such as \"/var/lib/tidegate\": where the program is started from changes";
+        problems.key("state_dir").error("is not a path from the root", next);
+    }
+    Some(Gateway { id: id?, state_dir })
+}
+
+fn log(raw: &raw::RawLog, problems: &mut Problems) -> LogSection {
+    if raw.max_size.is_some_and(|size| size < LEAST_LOG) {
+        problems.key("max_size").error("leaves no room for an outage", format!("write at least \"{LEAST_LOG}\""));
+    }
+    let commit_interval = raw.commit_interval.0;
+    if !(LEAST_COMMIT..=MOST_COMMIT).contains(&commit_interval) {
+        let what = format!("{} is too {}", raw.commit_interval, if commit_interval < LEAST_COMMIT { "short" } else { "long" });
+        problems.key("commit_interval").error(what, "write \"10ms\" to \"60s\": short wears the flash, long loses more in a power cut");
+    }
+    LogSection { max_size: raw.max_size.map(|size| size.0), commit_interval, keep_delivered: raw.keep_delivered.0 }
+}
+
+fn metrics(raw: &raw::RawMetrics, problems: &mut Problems) -> Option<Metrics> {
+    let Some(listen) = &raw.listen else { return Some(Metrics { listen: None }) };
+    match listen.parse() {
+        Ok(address) => Some(Metrics { listen: Some(address) }),
+        Err(_) => {
+            problems.key("listen").error("is not an address and port", "write numbers, such as \"127.0.0.1:9464\" or \"[::1]:9464\"");
+            None
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the files may say, key by key. The comments here are the documentation that forms, editors and `tidegate.toml` show.
+//!
+//! Nothing here is believed: [`super::own`] and [`super::section`] make the checked [`super::Config`] of it.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use tidegate_core::quantity::{ByteSize, Span};
+
+/// The configuration of a Tidegate.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it is there for its schema: each section is read on its own")]
+pub(super) struct Raw {
+    /// The version of these keys that the files are written for. Newer programs read older versions, never the other way round.
+    #[schemars(range(min = 1), extend("examples" = [1]))]
+    config_version: i64,
+    gateway: RawGateway,
+    #[serde(default)]
+    log: RawLog,
+    #[serde(default)]
+    body: RawBody,
+    #[serde(default)]
+    clock: RawClock,
+    #[serde(default)]
+    metrics: RawMetrics,
+    #[serde(default)]
+    diagnostics: RawDiagnostics,
+    /// What stands below: one section for each bus, line, radio or listener. Here and in devices.d/*.toml.
+    #[serde(default)]
+    adapter: Vec<Json>,
+    /// What stands above: one section for each hub or broker. Here and in upstreams.d/*.toml.
+    #[serde(default)]
+    upstream: Vec<Json>,
+}
+
+/// Who this gateway is.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct RawGateway {
+    /// Its name at hubs and in messages: 1 to 128 letters, digits, '.', '_' or '-'.
+    #[schemars(extend("examples" = ["gw-01"]))]
+    pub(super) id: String,
+    /// The folder for the log and everything else that must survive a power cut. A path from the root.
+    #[serde(default = "state_dir")]
+    pub(super) state_dir: String,
+}
+
+fn state_dir() -> String {
+    "/var/lib/tidegate".to_owned()
+}
+
+/// The log, in which messages wait until every upstream has them.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawLog {
+    /// Most bytes that messages may take, at least 1MiB. Left out: a tenth of the file system, at least 64MiB. When it is
+    /// reached, delivered messages go first, then the oldest of the least important; each loss is recorded as a gap.
+    pub(super) max_size: Option<ByteSize>,
+    /// How long a reading may wait for the disk, 10ms to 60s: what a power cut can take at most. Longer saves flash.
+    pub(super) commit_interval: Span,
+    /// How long messages are kept after every upstream has them.
+    pub(super) keep_delivered: Span,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { max_size: None, commit_interval: Span::from_millis(500), keep_delivered: Span::from_millis(0) }
+    }
+}
+
+/// What a message tells beside the values.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawBody {
+    /// Which points' qualities are listed.
+    pub(super) quality: RawQuality,
+    /// Whether units are listed.
+    pub(super) units: bool,
+    /// Whether each point's own time is listed.
+    pub(super) times: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawQuality {
+    /// Of all points.
+    Always,
+    /// Of points that are not good.
+    #[default]
+    WhenNotGood,
+    /// Of none: a bad value is then only a null.
+    Never,
+}
+
+/// How far the clock is trusted.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawClock {
+    /// How long messages wait in the log for the clock to be set. After that they leave, marked time_quality = unsynced.
+    pub(super) wait: Span,
+}
+
+impl Default for RawClock {
+    fn default() -> Self {
+        Self { wait: Span::from_millis(5 * 60 * 1000) }
+    }
+}
+
+/// Figures for Prometheus.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawMetrics {
+    /// Address and port to serve /metrics on. Left out: not served.
+    #[schemars(extend("examples" = ["127.0.0.1:9464"]))]
+    pub(super) listen: Option<String>,
+}
+
+/// What the program says about itself on standard error, which the journal keeps.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawDiagnostics {
+    /// The least important lines that are still written.
+    pub(super) level: super::LogLevel,
+    /// Text for people, or one JSON object in each line.
+    pub(super) format: super::LogFormat,
+}
+
+/// The keys that every `[[adapter]]` has. [`super::section`] has looked at them before it reads this.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct RawAdapter {
+    /// How it is called in logs and commands.
+    #[schemars(extend("examples" = ["boiler-bus"]))]
+    #[serde(rename = "name")]
+    pub(super) _name: String,
+    /// What it speaks.
+    #[serde(rename = "kind")]
+    pub(super) _kind: String,
+    /// Switched off, it is checked and not run, and its devices' ids are free for others.
+    #[serde(default = "yes", rename = "enabled")]
+    pub(super) _enabled: bool,
+}
+
+/// The keys that every `[[upstream]]` has.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct RawUpstream {
+    /// How it is called in logs and commands. It is also the name of its place in the log: under another name it begins anew.
+    #[schemars(extend("examples" = ["cloud"]))]
+    #[serde(rename = "name")]
+    pub(super) _name: String,
+    /// What it speaks.
+    #[serde(rename = "kind")]
+    pub(super) _kind: String,
+    /// Switched off, it is checked and not run, and its messages wait in the log.
+    #[serde(default = "yes", rename = "enabled")]
+    pub(super) _enabled: bool,
+    /// Most messages on their way and not yet settled: what can be sent twice after a power cut.
+    #[serde(default = "window")]
+    #[schemars(range(min = 16, max = 8192))]
+    pub(super) window: usize,
+    /// What goes first after an outage.
+    #[serde(default)]
+    pub(super) replay: RawReplay,
+    /// With replay = "live-first": how much of what is sent may be old, in percent. 50 when left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 99))]
+    pub(super) backfill_percent: Option<u8>,
+    /// How long messages are worth sending here. Left out: as long as there is room for them.
+    #[serde(default)]
+    #[schemars(extend("examples" = ["7d"]))]
+    pub(super) ttl: Option<Span>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn window() -> usize {
+    512
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawReplay {
+    /// The oldest, so that everything arrives in order.
+    #[default]
+    InOrder,
+    /// What is new; what has waited follows beside it.
+    LiveFirst,
+}
+
+/// The schema of one of these, with nothing to refer to.
+pub(super) fn schema_of<T: JsonSchema>() -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("$schema");
+        schema.remove("title");
+    }
+    schema
+}

@@ -1,0 +1,223 @@
+//! `tidegate demo`: the whole line on one machine, with nothing outside it.
+//!
+//! Simulated Modbus units (TCP, and RTU on a pty pair made here), the gateway as `tidegate run` would run it, a local
+//! broker that stands for the hub, and between the two a link that is cut and restored by itself. At the hub a consumer counts what
+//! arrives, so that "lost" is measured and not claimed. `--for` ends the demo by itself: the leaves stop, the log drains,
+//! and the exit code is 1 if anything was lost.
+
+mod hub;
+mod link;
+mod plant;
+mod screen;
+
+use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use tidegate_core::quantity::Span;
+use tokio::time::Instant;
+
+use self::{
+    hub::Arrived,
+    link::Link,
+    screen::{Figures, Screen},
+};
+use crate::{
+    cli::{complain, say},
+    config,
+    exit::Exit,
+    wiring::Gateway,
+};
+
+/// What the demo can be asked.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End by itself after this time, such as 30s.
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<Span>,
+    /// Print nothing but a JSON summary at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The link is up for this long, then down for that long, over and over.
+const TIDE: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(5));
+/// How often the figures are drawn.
+const DRAW: Duration = Duration::from_secs(1);
+/// How long the log may take to drain at the end. Longer than the longest pause between attempts to connect.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Runs the demo.
+pub async fn demo(args: Args) -> Exit {
+    match run(&args).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            complain(&format!("demo: {error:#}"));
+            Exit::Internal
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<Exit> {
+    let folder = scratch()?;
+    let ended = play(args, &folder).await;
+    std::fs::remove_dir_all(&folder).ok();
+    ended
+}
+
+async fn play(args: &Args, folder: &Path) -> Result<Exit> {
+    let (hub, arrived) = hub::start().await?;
+    let link = Link::to(hub).await.context("the demo's link")?;
+    let plant = plant::start().await?;
+    let configuration = configuration(folder, &plant, &link);
+    std::fs::write(folder.join("tidegate.toml"), &configuration)?;
+    let loaded = config::load(folder, &crate::kinds());
+    let Some(config) = loaded.config else { bail!("its own configuration: {}", loaded.problems[0]) };
+    let mut gateway = Gateway::start(config).await?;
+    if !args.json {
+        introduce(folder, &plant, args.duration.is_none());
+    }
+    let mut watch = Watch { gateway: &mut gateway, arrived: &arrived, figures: Figures::default(), begun: Instant::now() };
+    watch.tide(&link, args.duration.map(|d| d.0), &mut Screen::new(args.json)).await?;
+    let drained = watch.drain(&link).await?;
+    let figures = watch.figures;
+    gateway.stop().await;
+    if args.json {
+        say(&figures.json(drained).to_string());
+    } else {
+        say(&format!(
+            "{} messages promised, {} delivered, {} duplicates, {} lost",
+            figures.on_disk,
+            figures.delivered,
+            figures.duplicates,
+            figures.lost()
+        ));
+    }
+    let kept = drained && figures.lost() == 0 && figures.delivered > 0;
+    Ok(if kept { Exit::Fine } else { Exit::Negative })
+}
+
+/// Runs the gateway and looks at it.
+struct Watch<'a> {
+    gateway: &'a mut Gateway,
+    arrived: &'a Arrived,
+    figures: Figures,
+    begun: Instant,
+}
+
+impl Watch<'_> {
+    /// Lets the tide come and go until the time is over or Ctrl-C.
+    async fn tide(&mut self, link: &Link, duration: Option<Duration>, screen: &mut Screen) -> Result<()> {
+        let mut draw = tokio::time::interval(DRAW);
+        let mut turn = Instant::now() + TIDE.0;
+        self.figures.link_up = true;
+        loop {
+            let end = duration.map(|d| self.begun + d);
+            tokio::select! {
+                _ = draw.tick() => {
+                    self.look().await?;
+                    screen.draw(&self.figures);
+                }
+                () = tokio::time::sleep_until(turn) => {
+                    self.figures.link_up = !self.figures.link_up;
+                    link.switch(self.figures.link_up);
+                    self.figures.outages += u64::from(!self.figures.link_up);
+                    turn += if self.figures.link_up { TIDE.0 } else { TIDE.1 };
+                }
+                () = tokio::time::sleep_until(end.unwrap_or(turn)), if end.is_some() => return Ok(()),
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops the leaves, restores the link, and waits until nothing waits. `false` when the time is up first.
+    async fn drain(&mut self, link: &Link) -> Result<bool> {
+        self.figures.link_up = true;
+        link.switch(true);
+        self.gateway.stop_leaves().await;
+        let until = Instant::now() + DRAIN;
+        while Instant::now() < until {
+            self.look().await?;
+            if self.figures.waiting == 0 && self.figures.lost() == 0 {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(false)
+    }
+
+    async fn look(&mut self) -> Result<()> {
+        let parts = self.gateway.parts();
+        let sum = |of: fn(&crate::board::AdapterRow) -> u64| parts.board.adapters().iter().map(|(_, row)| of(row)).sum();
+        let status = parts.log.status().await?;
+        let figures = &mut self.figures;
+        figures.seconds = self.begun.elapsed().as_secs();
+        figures.readings = sum(|row| row.readings.load(Relaxed));
+        figures.misses = sum(|row| row.misses.load(Relaxed));
+        figures.in_flight = parts.board.upstreams().iter().map(|(_, row)| row.in_flight.load(Relaxed)).sum();
+        // In this order: what is counted at the hub later can only make the loss smaller, never hide one.
+        figures.on_disk = parts.log.counters().appended;
+        figures.waiting = status.readers.iter().map(|reader| reader.outstanding).sum();
+        figures.most_waiting = figures.most_waiting.max(figures.waiting);
+        figures.delivered = self.arrived.unique.load(Relaxed);
+        figures.duplicates = self.arrived.again.load(Relaxed);
+        Ok(())
+    }
+}
+
+/// A folder of our own that nobody else can look into.
+fn scratch() -> Result<std::path::PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = std::env::temp_dir().join(format!("tidegate-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn introduce(folder: &Path, plant: &plant::Plant, endless: bool) {
+    say("Tidegate demo: simulated Modbus devices, the gateway, and a hub, all on this machine.");
+    say(&format!(
+        "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}",
+        plant::TCP_UNITS,
+        plant.tcp,
+        plant::RTU_UNITS,
+        plant.rtu.display()
+    ));
+    say(&format!("  configuration  {}", folder.join("tidegate.toml").display()));
+    say("  the link       up for 7 s, down for 5 s, over and over: watch the log hold the tide");
+    if endless {
+        say("  end            Ctrl-C");
+    }
+    say("");
+}
+
+/// The configuration that a person would write for this plant. The payload begins with the message id, so that the
+/// consumer can tell a message that comes twice.
+fn configuration(folder: &Path, plant: &plant::Plant, link: &Link) -> String {
+    let head = format!(
+        r#"# Made by `tidegate demo`.
+config_version = 1
+
+[gateway]
+id = "demo"
+state_dir = "{state}"
+
+[log]
+max_size = "64MiB"
+commit_interval = "200ms"
+
+[clock]
+# A demo does not wait for a clock to be set.
+wait = "0s"
+
+[[upstream]]
+name = "hub"
+kind = "mqtt"
+address = "{link}"
+client_id = "demo"
+topic = "tidegate/{{leaf}}"
+payload = '{{"id":"{{id}}","leaf":"{{leaf}}","body":{{body}}}}'
+"#,
+        state = folder.join("state").display(),
+        link = link.address,
+    );
+    format!("{head}{}", plant.configuration())
+}

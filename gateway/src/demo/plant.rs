@@ -1,0 +1,106 @@
+//! The demo's plant: simulated Modbus units on TCP, and on an RTU line made of a pty pair.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use tidegate_adapters::modbus::{
+    plan::Table,
+    simulator::{Simulator, counter, sine},
+    transport::Framing,
+    value::{Kind, Order, Shape},
+};
+use tokio::net::TcpListener;
+use tokio_serial::{SerialPort, SerialStream};
+use tracing::warn;
+
+/// Units on TCP. The last one does not answer, as one always does not.
+pub(super) const TCP_UNITS: u8 = 5;
+/// Units on the line.
+pub(super) const RTU_UNITS: u8 = 3;
+
+/// Where the simulated devices are.
+#[derive(Debug)]
+pub(super) struct Plant {
+    pub(super) tcp: SocketAddr,
+    pub(super) rtu: PathBuf,
+    /// Keeps the line's other end from hanging up while the gateway is not on it.
+    _line: SerialStream,
+}
+
+/// Starts the devices; they run until the process ends.
+pub(super) async fn start() -> Result<Plant> {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let tcp = listener.local_addr()?;
+    let units = simulate(TCP_UNITS - 1);
+    tokio::spawn(async move {
+        if let Err(error) = units.serve_tcp(listener, Framing::Mbap).await {
+            warn!(%error, "the demo's TCP devices ended");
+        }
+    });
+    let (device, mut line) = SerialStream::pair().context("a pty pair")?;
+    line.set_exclusive(false).context("a pty pair")?;
+    let rtu = PathBuf::from(line.name().context("a pty without a name")?);
+    let units = simulate(RTU_UNITS);
+    tokio::spawn(async move {
+        if let Err(error) = units.serve(device, Framing::Rtu).await {
+            warn!(%error, "the demo's RTU devices ended");
+        }
+    });
+    Ok(Plant { tcp, rtu, _line: line })
+}
+
+fn shape(kind: Kind) -> Shape {
+    Shape { kind, order: Order::Abcd }
+}
+
+/// A temperature that swings, a pressure, a counter of reads and a pump.
+fn simulate(units: u8) -> Simulator {
+    let simulator = Simulator::new();
+    for unit in 1..=units {
+        let base = 20.0 + f64::from(unit);
+        simulator.live(
+            unit,
+            Table::Holding,
+            0,
+            shape(Kind::Whole { words: 1, signed: true }),
+            sine(base * 10.0, 30.0, Duration::from_secs(20)),
+        );
+        simulator.live(unit, Table::Holding, 1, shape(Kind::F32), sine(1.0 + base / 100.0, 0.2, Duration::from_secs(13)));
+        simulator.live(unit, Table::Holding, 3, shape(Kind::Whole { words: 2, signed: false }), counter());
+        simulator.set(unit, Table::Coil, 0, &[1]);
+    }
+    simulator
+}
+
+impl Plant {
+    /// The two adapters' sections.
+    pub(super) fn configuration(&self) -> String {
+        let tcp = format!(
+            "\n[[adapter]]\nname = \"plant\"\nkind = \"modbus\"\ntransport = \"tcp\"\naddress = \"{}\"\ntimeout = \"200ms\"\n",
+            self.tcp
+        );
+        let rtu = format!(
+            "\n[[adapter]]\nname = \"line\"\nkind = \"modbus\"\ntransport = \"rtu\"\nport = \"{}\"\nbaud = 115200\ntimeout = \"200ms\"\n",
+            self.rtu.display()
+        );
+        let units = |name: &str, count: u8| (1..=count).map(|unit| device(name, unit)).collect::<String>();
+        format!("{tcp}{}{rtu}{}", units("boiler", TCP_UNITS), units("meter", RTU_UNITS))
+    }
+}
+
+fn device(name: &str, unit: u8) -> String {
+    format!(
+        r#"
+[[adapter.device]]
+id = "{name}-{unit}"
+unit = {unit}
+interval = "250ms"
+point = [
+    {{ name = "temperature", register = "holding", address = 0, type = "i16", scale = 0.1, unit = "°C" }},
+    {{ name = "pressure", register = "holding", address = 1, type = "f32", precision = 3, unit = "bar" }},
+    {{ name = "reads", register = "holding", address = 3, type = "u32" }},
+    {{ name = "pump", register = "coil", address = 0, type = "bool" }},
+]
+"#
+    )
+}

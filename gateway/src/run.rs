@@ -1,0 +1,221 @@
+//! `tidegate run`: from the configuration to the last commit.
+//!
+//! Order of starting: configuration, lock on the state folder, log, hubs, leaves, control socket, watchdog, READY.
+//! The first stop signal stops everything in the order of the data; a second one ends at once, and then the log's promise
+//! holds as it does for a power cut. If the log can no longer keep its promise the process ends, and systemd begins afresh.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use serde_json::{Value as Json, json};
+use tidegate_core::{clock::Clock, health::Condition, problem::Problem};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{self, Config, Kinds},
+    control::{self, Ask, Request},
+    exit::Exit,
+    unit::{Stage, Unit},
+    wiring::{Gateway, Parts},
+};
+
+/// Control requests waiting for the main loop.
+const REQUESTS: usize = 8;
+/// How long the log may take to answer the watchdog. An SD card may hold a commit up for seconds.
+const LOG_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The signals that matter.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Which one came.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.reload.recv() => Asked::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(PartialEq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+/// Runs the gateway of a checked configuration until it is asked to stop.
+pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "cannot listen for signals");
+            return Exit::Internal;
+        }
+    };
+    let _lock = match lock(&config.gateway.state_dir) {
+        Ok(lock) => lock,
+        Err(error) => {
+            error!(folder = %config.gateway.state_dir.display(), %error, "cannot take the state folder: does another tidegate run on it?");
+            return Exit::AlreadyRunning;
+        }
+    };
+    let (requests, mut asked) = mpsc::channel(REQUESTS);
+    let mut gateway = match start(config, requests).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            error!(%error, "cannot open the log");
+            return Exit::StoreLost;
+        }
+    };
+    notify(&[NotifyState::Ready]);
+    info!(gateway = %gateway.config().gateway.id, version = env!("CARGO_PKG_VERSION"), "ready");
+    let log = gateway.parts().log.clone();
+    let exit = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Asked::Stop => break Exit::Fine,
+                Asked::Reload => drop(reload(&mut gateway, &path, &kinds).await),
+            },
+            error = log.failed() => {
+                error!(%error, "the log can no longer keep its promise; ending, so that a fresh start can");
+                break Exit::StoreLost;
+            }
+            Some(request) = asked.recv() => serve(&mut gateway, request, &path, &kinds).await,
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    info!("stopping");
+    tokio::select! {
+        () = gateway.stop() => {
+            info!("stopped");
+            exit
+        }
+        () = signals.stop() => {
+            warn!("second signal: ending at once");
+            Exit::AtOnce
+        }
+    }
+}
+
+async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
+    let socket = config.gateway.state_dir.join(control::SOCKET);
+    let mut gateway = Gateway::start(config).await?;
+    gateway.supervise(Unit {
+        name: "control".into(),
+        stage: Stage::Control,
+        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), stop))),
+    });
+    if let Some(every) = sd_notify::watchdog_enabled() {
+        let parts = gateway.parts().clone();
+        gateway.supervise(Unit {
+            name: "watchdog".into(),
+            stage: Stage::Control,
+            factory: Box::new(move |stop| {
+                let parts = parts.clone();
+                Box::pin(async move {
+                    feed(parts, every, stop).await;
+                    Ok(())
+                })
+            }),
+        });
+    }
+    Ok(gateway)
+}
+
+async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kinds) {
+    let answer = match request.ask {
+        Ask::Status => gateway.view().await,
+        Ask::Reload => reload(gateway, path, kinds).await,
+    };
+    // The one who asked may have gone.
+    request.answer.send(answer).ok();
+}
+
+/// Reads the configuration again. What is wrong with it changes nothing; what is right is applied.
+async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds) -> Json {
+    notify(&[NotifyState::Reloading]);
+    let loaded = config::load(path, kinds);
+    let answer = match loaded.config {
+        None => {
+            let problems: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
+            for problem in &problems {
+                warn!("{problem}");
+            }
+            let parts = gateway.parts();
+            let detail = problems.first().cloned().unwrap_or_default();
+            parts.health.raise(Condition::ReloadRefused, "", detail, parts.clock.now().wall);
+            json!({ "applied": false, "problems": problems })
+        }
+        Some(new) => match gateway.apply(new).await {
+            Ok(change) => {
+                info!(?change, "configuration applied");
+                json!({ "applied": true, "change": change.view() })
+            }
+            Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
+        },
+    };
+    notify(&[NotifyState::Ready]);
+    answer
+}
+
+/// Feeds systemd's watchdog while the log answers and every loop goes round; says once why it does not.
+async fn feed(parts: Parts, every: Duration, stop: CancellationToken) {
+    let mut silent = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every / 3) => {}
+            () = stop.cancelled() => return,
+        }
+        let log_answers = tokio::time::timeout(LOG_PATIENCE.min(every / 2), parts.log.status()).await.is_ok_and(|status| status.is_ok());
+        let stuck = parts.pulses.stuck();
+        if log_answers && stuck.is_none() {
+            silent = false;
+            notify(&[NotifyState::Watchdog]);
+        } else if !silent {
+            silent = true;
+            error!(log_answers, ?stuck, "not making progress: the watchdog is not fed");
+        }
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    sd_notify::notify(states).ok();
+}
+
+/// One gateway for one state folder: two writers would each believe the log to be theirs. The lock goes with the process.
+fn lock(state_dir: &Path) -> io::Result<Arc<File>> {
+    std::fs::create_dir_all(state_dir)?;
+    let file = File::create(state_dir.join("lock"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(Arc::new(file))
+}
