@@ -1,0 +1,88 @@
+//! One test for each thing that decodes.
+
+use bolero::check;
+use tidegate_core::{
+    clock::Timestamp,
+    dialect::{
+        bag,
+        connection::ConnectionString,
+        identity::{Identity, UserName},
+        key::Key,
+        sas::Token,
+        topic,
+    },
+    id::{HubDeviceId, LeafId, Name, PointName},
+    quantity::{ByteSize, Span},
+    wire,
+};
+
+/// Runs the target on every input that is text; most decoders of ours take text.
+fn text(target: impl Fn(&str) + std::panic::RefUnwindSafe) {
+    check!().with_type::<Vec<u8>>().for_each(|bytes: &Vec<u8>| {
+        target(&String::from_utf8_lossy(bytes));
+    });
+}
+
+#[test]
+fn bag() {
+    text(|input| {
+        let pairs = bag::decode(input);
+        let borrowed = pairs.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        assert_eq!(bag::decode(&bag::encode_all(borrowed)), pairs, "what was decoded survives another journey");
+        bag::decode_strict(input).ok();
+    });
+}
+
+#[test]
+fn sas_token() {
+    let key = Key::from_bytes(vec![7; 32]).expect("32 bytes");
+    let identity = Identity::device(HubDeviceId::new("leaf-01").expect("valid"));
+    text(|input| {
+        if let Ok(token) = Token::parse(input) {
+            assert!(token.verify(&[&key], &["contoso.azure-devices.net"], &identity, Timestamp(0)).is_err(), "nobody guesses a signature");
+        }
+    });
+}
+
+#[test]
+fn topics() {
+    text(|input| {
+        topic::Topic::parse(input);
+        topic::Filter::parse(input);
+    });
+}
+
+#[test]
+fn identities() {
+    text(|input| {
+        UserName::parse(input).ok();
+        Identity::from_client_id(input).ok();
+        ConnectionString::parse(input).ok();
+    });
+}
+
+#[test]
+fn words() {
+    text(|input| {
+        LeafId::new(input).ok();
+        Name::new(input).ok();
+        PointName::new(input).ok();
+        input.parse::<Timestamp>().ok();
+        if let Ok(span) = input.parse::<Span>() {
+            assert_eq!(span.to_string().parse::<Span>(), Ok(span));
+        }
+        if let Ok(size) = input.parse::<ByteSize>() {
+            assert_eq!(size.to_string().parse::<ByteSize>(), Ok(size));
+        }
+    });
+}
+
+#[test]
+fn kept_properties() {
+    text(|input| {
+        if let Some((system, properties)) = wire::properties_from_text(input) {
+            let again = wire::properties_to_text(&system, &properties);
+            assert!(wire::properties_from_text(&again).is_some());
+        }
+    });
+}
