@@ -61,7 +61,7 @@ fn close(schema: &mut Json, alternative: bool) {
         match (word.as_str(), inner) {
             ("properties" | "$defs", Json::Object(schemas)) => schemas.values_mut().for_each(|schema| close(schema, false)),
             ("oneOf" | "anyOf" | "allOf", Json::Array(schemas)) => {
-                schemas.iter_mut().for_each(|schema| close(schema, alternative || has_keys))
+                schemas.iter_mut().for_each(|schema| close(schema, alternative || has_keys));
             }
             ("prefixItems", Json::Array(schemas)) => schemas.iter_mut().for_each(|schema| close(schema, false)),
             ("items" | "additionalProperties", schema) => close(schema, false),
