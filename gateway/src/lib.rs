@@ -16,6 +16,7 @@ pub mod supervise;
 pub mod timekeeper;
 pub mod unit;
 mod view;
+pub mod warden;
 pub mod wiring;
 
 pub mod cli;

@@ -46,6 +46,8 @@ pub(crate) fn counters(counters: &Counters) -> Json {
         "commits": counters.commits,
         "settled": counters.settled,
         "given_up": counters.given_up,
+        "evicted": counters.evicted,
+        "refused": counters.refused,
         "leased": counters.leased,
         "leased_again": counters.leased_again,
     })

@@ -90,6 +90,7 @@ impl Gateway {
             stage: Stage::Middle,
             factory: Box::new(move |stop| Box::pin(timekeeper.clone().run(stop))),
         });
+        gateway.supervisor.start(gateway.warden());
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);
             gateway.config.adapters.push(section);
@@ -144,6 +145,7 @@ impl Gateway {
             // These sections go on as they were until the process restarts.
             self.config.adapters = new.adapters;
             self.config.upstreams = new.upstreams;
+            self.config.idle_upstreams = new.idle_upstreams;
         } else {
             self.config = new;
         }
@@ -186,6 +188,15 @@ impl Gateway {
             health: self.parts.health.clone(),
             wait: self.config.clock.wait,
         })
+    }
+
+    fn warden(&self) -> Unit {
+        let parts = self.parts.clone();
+        Unit {
+            name: "warden".into(),
+            stage: Stage::Middle,
+            factory: Box::new(move |stop| Box::pin(crate::warden::watch(parts.clone(), stop))),
+        }
     }
 
     /// A reader whose upstream is no longer configured would hold messages for ever.

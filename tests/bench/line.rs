@@ -6,6 +6,8 @@
 //!
 //! Figures of a busy machine vary; quote the command with them.
 
+#![expect(clippy::print_stdout, reason = "a bench reports to the terminal")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

@@ -148,7 +148,7 @@ impl RawPoint {
             match number.parse::<i64>() {
                 Ok(n) => drop(labels.insert(n, label.clone())),
                 Err(_) => {
-                    problems.key("labels").key(number).error("is not a whole number", "write the raw number as the key: \"1\" = \"on\"")
+                    problems.key("labels").key(number).error("is not a whole number", "write the raw number as the key: \"1\" = \"on\"");
                 }
             }
         }

@@ -8,7 +8,7 @@ mod queue;
 mod read;
 mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -89,16 +89,16 @@ pub fn main() -> Exit {
         }),
         Command::Check { json } => check::check(&cli.config, json),
         Command::Read(args) => with_config(&cli.config, |config| block_on(read::read(config, args))),
-        Command::Queue { json } => with_config(&cli.config, |config| queue::queue(&config, json)),
+        Command::Queue { json } => with_state(&cli.config, |state| queue::queue(state, json)),
         Command::Adapters { kind, schema } => adapters::adapters(kind.as_deref(), schema),
-        Command::Status { json } => with_config(&cli.config, |config| remote::status(&config, json)),
-        Command::Reload => with_config(&cli.config, |config| remote::reload(&config)),
+        Command::Status { json } => with_state(&cli.config, |state| remote::status(state, json)),
+        Command::Reload => with_state(&cli.config, remote::reload),
         Command::Demo(args) => block_on(demo::demo(args)),
     }
 }
 
 /// Runs with a checked configuration, or names what is wrong with it.
-fn with_config(path: &std::path::Path, run: impl FnOnce(Config) -> Exit) -> Exit {
+fn with_config(path: &Path, run: impl FnOnce(Config) -> Exit) -> Exit {
     let loaded = config::load(path, &crate::kinds());
     for problem in &loaded.problems {
         complain(&problem.to_string());
@@ -106,6 +106,15 @@ fn with_config(path: &std::path::Path, run: impl FnOnce(Config) -> Exit) -> Exit
     match loaded.config {
         Some(config) => run(config),
         None => Exit::Configuration,
+    }
+}
+
+/// Runs with the state folder, which is known even while the rest of the configuration has problems: a gateway that runs on an
+/// older one must still be reachable.
+fn with_state(path: &Path, run: impl FnOnce(&Path) -> Exit) -> Exit {
+    match config::state_dir(path) {
+        Some(state) => run(&state),
+        None => with_config(path, |config| run(&config.gateway.state_dir)),
     }
 }
 

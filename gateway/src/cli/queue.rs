@@ -1,19 +1,18 @@
 //! `tidegate queue`: what waits in the log, for whom, and what was given up. Reads the log beside the gateway, or without one.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde_json::Value as Json;
 
 use super::{complain, output::table, say};
-use crate::{config::Config, exit::Exit, view};
+use crate::{exit::Exit, view};
 
 /// How long the rate is measured.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// Gaps shown; the latest ones.
 const GAPS: usize = 20;
 
-pub(super) fn queue(config: &Config, as_json: bool) -> Exit {
-    let dir = &config.gateway.state_dir;
+pub(super) fn queue(dir: &Path, as_json: bool) -> Exit {
     let look = || tidegate_store::inspect(dir, GAPS);
     let first = match look() {
         Ok(first) => first,

@@ -1,24 +1,24 @@
 //! `tidegate status` and `tidegate reload`: questions to the gateway that runs.
 
+use std::path::Path;
+
 use serde_json::Value as Json;
 
 use super::{complain, output::table, say};
 use crate::{
-    config::Config,
     control::{self, Ask},
     exit::Exit,
 };
 
-fn ask(config: &Config, question: Ask) -> Result<Json, Exit> {
-    let state_dir = &config.gateway.state_dir;
+fn ask(state_dir: &Path, question: Ask) -> Result<Json, Exit> {
     control::ask(state_dir, question).map_err(|error| {
         complain(&format!("no gateway answers on {}: {error}; is it running, and are you its user?", state_dir.display()));
         Exit::Unavailable
     })
 }
 
-pub(super) fn reload(config: &Config) -> Exit {
-    let answer = match ask(config, Ask::Reload) {
+pub(super) fn reload(state_dir: &Path) -> Exit {
+    let answer = match ask(state_dir, Ask::Reload) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
@@ -47,8 +47,8 @@ pub(super) fn reload(config: &Config) -> Exit {
     Exit::Fine
 }
 
-pub(super) fn status(config: &Config, as_json: bool) -> Exit {
-    let answer = match ask(config, Ask::Status) {
+pub(super) fn status(state_dir: &Path, as_json: bool) -> Exit {
+    let answer = match ask(state_dir, Ask::Status) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };

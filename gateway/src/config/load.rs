@@ -34,6 +34,17 @@ pub fn load(path: &Path, kinds: &Kinds) -> Loaded {
     judge(sources, problems, kinds)
 }
 
+/// The state folder that the main file names, whatever else is wrong with the configuration; `None` when it names none that
+/// could be one.
+pub fn state_dir(path: &Path) -> Option<PathBuf> {
+    let (sources, _) = source::read(path);
+    let main = sources.first().filter(|source| source.role == Role::Main)?;
+    let parsed = parse::parse(&[(main.path.as_path(), main.text.as_str())]);
+    let table = parsed.tables.into_iter().next()??;
+    let state_dir = PathBuf::from(table.get("gateway")?.table()?.get("state_dir")?.text()?);
+    state_dir.is_absolute().then_some(state_dir)
+}
+
 /// Checks a configuration of one file that is not on disk (an example, a form's proposal), as if it were `tidegate.toml`.
 pub fn check_text(text: &str, kinds: &Kinds) -> Loaded {
     let source = Source { path: PathBuf::from("tidegate.toml"), role: Role::Main, text: text.to_owned() };

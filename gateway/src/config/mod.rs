@@ -42,7 +42,7 @@ use crate::normalise::BodyStyle;
 
 pub use difference::{Changes, Difference, difference};
 pub use full::full_schema;
-pub use load::{Loaded, check_text, load};
+pub use load::{Loaded, check_text, load, state_dir};
 
 /// The kinds that sections may be of: the catalogues.
 #[derive(Debug, Clone, Copy)]

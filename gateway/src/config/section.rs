@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 use tidegate_core::{
     catalogue::{AdapterPlan, UpstreamPlan},
     id::Name,
-    problem::Problems,
+    problem::{Problems, Step},
 };
 use tidegate_store::Replay;
 
@@ -148,14 +148,32 @@ where
     let name = table.get("name").and_then(Node::text);
     let name = name.and_then(|name| Name::new(name).map_err(|error| problems.key("name").error("is not a name", error.rule)).ok());
     let name_is_wrong = usize::from(name.is_none());
-    if row.is_none() || problems.list().len() > name_is_wrong {
+    let row = row?;
+    let mut json = table_to_json(table);
+    if problems.list().len() > name_is_wrong {
+        // The rest may be wrong too, and is named at once: the kind looks at the section without the keys that are known to be.
+        if without_wrong_keys(&mut json, problems) {
+            (row.check)(&without_common_keys::<R>(&json), problems);
+        }
         return None;
     }
-    let row = row?;
-    let json = table_to_json(table);
     let plan = (row.check)(&without_common_keys::<R>(&json), problems);
     let raw = serde_json::from_value(json.clone()).ok()?;
     finish(raw, Common { name, kind: row.name, plan, json }, problems)
+}
+
+/// Takes out the keys at which a problem stands. `false` when one is not a single key of a table: then nothing can be said of
+/// the rest.
+fn without_wrong_keys(section: &mut Json, problems: &Problems) -> bool {
+    problems.list().iter().all(|problem| {
+        let Some((Step::Key(key), way)) = problem.path.0.split_last() else { return false };
+        let parent = way.iter().try_fold(&mut *section, |json, step| match step {
+            Step::Key(key) => json.get_mut(key.as_str()),
+            Step::Entry(at, _) => json.get_mut(*at),
+        });
+        // A key that is missing is not there to be taken out, and the rest cannot be read without it.
+        parent.and_then(Json::as_object_mut).is_some_and(|table| table.remove(key).is_some())
+    })
 }
 
 /// The schema of a section whose kind is not known, and so neither which other keys there may be.

@@ -36,6 +36,7 @@ struct Outcome {
     bytes: u64,
     evicted: bool,
     lost: u64,
+    for_room: u64,
     /// How far each live reader's settling went into this commit.
     durable: Vec<Taken>,
     gap_readers: Vec<String>,
@@ -50,19 +51,19 @@ struct Taken {
 
 impl Writer {
     /// Commits the appends with everything that readers have settled. An error means that the promise is lost; a disk without
-    /// room is no such error: who waits is told, and the loss is recorded as soon as that can be done.
-    pub(crate) fn commit(&mut self, appends: Vec<Append>) -> Result<(), StoreError> {
+    /// room is no such error but `false`: who waits is told, and the loss is recorded as soon as that can be done.
+    pub(crate) fn commit(&mut self, appends: Vec<Append>) -> Result<bool, StoreError> {
         let losses = self.collect_losses();
         for attempt in 0..3 {
             match self.attempt(&appends, &losses) {
                 Ok(outcome) => {
                     self.told_all(appends, outcome);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) if is_full(&error) && attempt < 2 => self.find_room(attempt)?,
                 Err(error) if is_full(&error) => {
                     self.refuse(appends, losses, &error);
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(error) => {
                     if is_damage(&error) {
@@ -72,7 +73,7 @@ impl Writer {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// What readers gave up, and what could not be written down before.
@@ -90,7 +91,7 @@ impl Writer {
         let shared = self.shared.clone();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let durable = take_standings(&shared, &mut places);
-        let incoming: u64 = appends.iter().flat_map(|a| &a.messages).map(|m| room_of(m)).sum();
+        let incoming: u64 = appends.iter().flat_map(|a| &a.messages).map(room_of).sum();
         let mut losses: Vec<Loss> = losses.to_vec();
         let mut room =
             room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
@@ -98,6 +99,7 @@ impl Writer {
         let evicted = room.make(incoming, self.options.max_size)?;
         let seqs = append_all(&transaction, appends, &mut totals, &mut places, &mut losses, self.options.max_size)?;
         let lost: u64 = losses.iter().map(|loss| loss.count).sum();
+        let for_room = losses.iter().filter(|loss| loss.reason == GapReason::Room).map(|loss| loss.count).sum();
         totals.given_up += lost;
         for loss in &losses {
             gap::record(&transaction, loss)?;
@@ -108,7 +110,7 @@ impl Writer {
         appends.iter().flat_map(|a| &a.messages).for_each(|m| heads[m.class as usize] = totals.next_seq);
         let bytes = appends.iter().flat_map(|a| &a.messages).map(|m| m.size() as u64).sum();
         let gap_readers = losses.into_iter().map(|loss| loss.reader).collect();
-        Ok(Outcome { totals, places: places.into_iter().collect(), seqs, heads, bytes, evicted, lost, durable, gap_readers })
+        Ok(Outcome { totals, places: places.into_iter().collect(), seqs, heads, bytes, evicted, lost, for_room, durable, gap_readers })
     }
 
     fn told_all(&mut self, appends: Vec<Append>, outcome: Outcome) {
@@ -124,6 +126,7 @@ impl Writer {
         tally.appended_bytes.fetch_add(outcome.bytes, Relaxed);
         tally.commits.fetch_add(1, Relaxed);
         tally.given_up.fetch_add(outcome.lost, Relaxed);
+        tally.evicted.fetch_add(outcome.for_room, Relaxed);
         for taken in outcome.durable {
             let mut standing = taken.reader.standing();
             tally.settled.fetch_add(taken.passed.delivered - standing.committed.delivered, Relaxed);
@@ -189,6 +192,11 @@ impl Writer {
         transaction.commit()?;
         (self.totals, self.places) = (totals, places);
         self.shared.tally.given_up.fetch_add(lost, Relaxed);
+        self.shared.tally.evicted.fetch_add(lost, Relaxed);
+        if lost > 0 {
+            self.gap_grew = Some(Instant::now());
+            self.shared.readers().values().for_each(|reader| reader.gaps.store(true, Release));
+        }
         self.leave_evictions();
         Ok(())
     }
@@ -203,6 +211,7 @@ impl Writer {
     /// Nothing can be written. Whoever waits is told so; what nobody waits for is counted as soon as the disk takes it.
     fn refuse(&mut self, appends: Vec<Append>, losses: Vec<Loss>, error: &rusqlite::Error) {
         self.leave_evictions();
+        self.shared.tally.refused.fetch_add(1, Relaxed);
         self.unrecorded = losses;
         let mut dropped = 0;
         for append in appends {

@@ -73,6 +73,10 @@ pub struct Counters {
     pub settled: u64,
     /// Messages given up, over all readers.
     pub given_up: u64,
+    /// Of them, those that had to go for want of room.
+    pub evicted: u64,
+    /// Commits for which the disk had no room at all.
+    pub refused: u64,
     /// Messages leased, over all readers.
     pub leased: u64,
     /// Of them, leased once more after a session had ended without their fate: each may be a duplicate at the hub.
@@ -183,6 +187,8 @@ impl Log {
             commits: tally.commits.load(Relaxed),
             settled: tally.settled.load(Relaxed),
             given_up: tally.given_up.load(Relaxed),
+            evicted: tally.evicted.load(Relaxed),
+            refused: tally.refused.load(Relaxed),
             leased: tally.leased.load(Relaxed),
             leased_again: tally.leased_again.load(Relaxed),
         }

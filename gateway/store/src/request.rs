@@ -61,6 +61,8 @@ pub(crate) struct Tally {
     pub(crate) commits: AtomicU64,
     pub(crate) settled: AtomicU64,
     pub(crate) given_up: AtomicU64,
+    pub(crate) evicted: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) leased: AtomicU64,
     pub(crate) leased_again: AtomicU64,
 }

@@ -94,9 +94,16 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
     let mut fresh = schema::open(dir, max_size).map_err(|e| StoreError::open(schema::file(dir), format!("{e:?}")))?;
     let mut saved = Saved { totals: Totals { next_seq: 1, ..Totals::default() }, counted: 0, highest: 0 };
     let (mut places, mut lost) = (Default::default(), 0);
+    /// What a message and its row come to on average, where nothing else tells how many there were.
+    const TYPICAL_ROW: u64 = 512;
+    let size = fs::metadata(&kept_as).map_or(0, |file| file.len());
     // Opened for writing, because SQLite must be able to use the WAL; nothing is written to it.
     match Connection::open(&kept_as) {
         Ok(damaged) => {
+            // A file that is shorter than it says it is would otherwise not be read at all.
+            if let Err(error) = damaged.execute_batch("PRAGMA writable_schema=ON") {
+                warn!(%error, "a file that was cut short may not be readable");
+            }
             let known = load(&damaged).ok();
             if let Some((totals, old_places)) = known {
                 saved.counted = totals.rows.iter().sum();
@@ -104,6 +111,8 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
                     (totals.next_seq, totals.time_floor, totals.given_up);
                 saved.totals.unsynced_from = totals.unsynced_from;
                 places = old_places;
+            } else {
+                saved.counted = size / TYPICAL_ROW;
             }
             saved.copy(&damaged, &mut fresh)?;
             copy_gaps(&damaged, &fresh);
@@ -233,7 +242,7 @@ fn finish(
 ) -> Result<(), StoreError> {
     let mut totals = saved.totals;
     // Never a seq again that may have been used: far beyond what the damaged file can have reached when it did not say.
-    let margin = if saved.counted == 0 { 1 << 32 } else { 0 };
+    let margin = if totals.next_seq == 1 { 1 << 32 } else { 0 };
     totals.next_seq = totals.next_seq.max(saved.highest + 1) + margin;
     let step = fresh.transaction()?;
     for place in places.values_mut() {

@@ -156,9 +156,15 @@ impl Writer {
 
     fn commit_group(&mut self, group: &mut Group) {
         let Group { appends, .. } = std::mem::take(group);
-        if let Err(error) = self.commit(appends) {
-            error!(%error, "the log failed");
-            self.shared.fail(error);
+        /// A disk without room is tried again after this, also when nobody appends: readers wait for their settling.
+        const AGAIN: Duration = Duration::from_secs(1);
+        match self.commit(appends) {
+            Ok(true) => {}
+            Ok(false) => group.within(AGAIN, false),
+            Err(error) => {
+                error!(%error, "the log failed");
+                self.shared.fail(error);
+            }
         }
     }
 
@@ -186,6 +192,10 @@ impl Writer {
             return Err(StoreError::InUse(name));
         }
         let rows = self.totals.rows;
+        if !self.places.contains_key(&name) {
+            // What was given up while nobody read is told to the first one who does.
+            self.connection.execute("UPDATE gap SET reader=? WHERE reader='' AND state=0", [&name])?;
+        }
         let place = self.places.entry(name.clone()).or_insert_with(|| Place::at_the_oldest(rows));
         let shared = Arc::new(ReaderShared::new(&name, place));
         readers.insert(name, shared.clone());
