@@ -27,6 +27,9 @@ use crate::{
     writer::{Totals, Writer},
 };
 
+/// However full the disk is, the log is not made smaller than this by it.
+const LEAST_ROOM: u64 = 256 << 10;
+
 /// What one commit changed, to be told once it is on disk.
 struct Outcome {
     totals: Totals,
@@ -96,8 +99,8 @@ impl Writer {
         let mut room =
             room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
         room.let_go_of_delivered(self.options.keep_delivered, shared.clock.now())?;
-        let evicted = room.make(incoming, self.options.max_size)?;
-        let seqs = append_all(&transaction, appends, &mut totals, &mut places, &mut losses, self.options.max_size)?;
+        let evicted = room.make(incoming, self.limit)?;
+        let seqs = append_all(&transaction, appends, &mut totals, &mut places, &mut losses, self.limit)?;
         let lost: u64 = losses.iter().map(|loss| loss.count).sum();
         let for_room = losses.iter().filter(|loss| loss.reason == GapReason::Room).map(|loss| loss.count).sum();
         totals.given_up += lost;
@@ -159,20 +162,25 @@ impl Writer {
         }
     }
 
-    /// The disk is full for our own transaction: the ballast goes first, then an eighth of what is kept.
+    /// The disk is full for our own transaction. The ballast goes, so that something can be written at all; then an eighth of
+    /// what is kept, and from now on the log takes no more than it has: the disk will not have grown.
     fn find_room(&mut self, attempt: u32) -> Result<(), StoreError> {
         self.leave_evictions();
         self.ballast.throw_off();
-        if attempt == 0 {
-            warn!("disk full: the ballast is thrown off");
-            return Ok(());
-        }
+        warn!(attempt, "disk full: making room");
         let target = self.totals.bytes() - self.totals.bytes() / 8;
-        let freed = self.shrink_to(target);
-        if let Err(error) = &freed {
-            warn!(%error, "disk full, and no row can be given up either");
+        let freed = self.checkpoint().and_then(|()| self.shrink_to(target)).and_then(|()| self.checkpoint());
+        match freed {
+            Ok(()) => self.limit = self.limit.min(target.max(LEAST_ROOM)),
+            Err(error) => warn!(%error, "disk full, and no row can be given up either"),
         }
         Ok(())
+    }
+
+    /// Copies the WAL into the database, and gives the file's free pages back to the disk.
+    fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA incremental_vacuum(1024)")?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     /// Gives up rows until at most `target` bytes are kept, in a transaction of its own.

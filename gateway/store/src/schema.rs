@@ -29,14 +29,21 @@ pub(crate) fn open(dir: &Path, max_size: u64) -> Result<Connection, OpenError> {
     let path = file(dir);
     let mut connection = Connection::open(&path)?;
     let pages = (max_size + max_size / 2) / PAGE + 1024;
+    let checkpoint = checkpoint_pages(dir);
     connection.execute_batch(&format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-         PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}; PRAGMA max_page_count={pages};
+         PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={checkpoint}; PRAGMA max_page_count={pages};
          PRAGMA cache_size=-1024;"
     ))?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, &path)?;
     Ok(connection)
+}
+
+/// On a small disk the WAL stays small too: when the disk is full, what is in the WAL must still fit into the database.
+fn checkpoint_pages(dir: &Path) -> u64 {
+    let free = rustix::fs::statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    (free / 32 / PAGE).clamp(16, u64::from(CHECKPOINT_PAGES))
 }
 
 /// Why a file cannot be opened as it is.

@@ -297,3 +297,32 @@ async fn a_dropped_lease_loses_nothing() {
     }
     assert_eq!(came, (0..300).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn large_messages_in_little_room_are_all_delivered_or_counted() {
+    let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
+    let log = open(dir.path(), &clock, LogOptions { max_size: 1 << 20, ..options() });
+    let mut reader = log.reader(&name("hub"), ReaderOptions { window: 512, ..reading() }).await.expect("a reader");
+    reader.begin();
+    let leased = tokio::time::timeout(Duration::from_millis(50), reader.lease(256)).await;
+    assert!(leased.is_err());
+    let mut out = 0;
+    for batch in 0..40 {
+        if batch == 1 {
+            // A link that is lost: these have no fate while the log fills up.
+            out = reader.lease(256).await.expect("leases").len();
+        }
+        let messages = (0..100).map(|n| message(&clock, Class::Telemetry, batch * 100 + n, 900)).collect();
+        log.append(messages, Urgency::Now).await.expect("appended");
+    }
+    assert!(out > 0);
+    drop(reader);
+    log.close().await;
+    let log = open(dir.path(), &clock, LogOptions { max_size: 1 << 20, ..options() });
+    let mut reader = log.reader(&name("hub"), ReaderOptions { window: 512, ..reading() }).await.expect("a reader");
+    reader.begin();
+    let came = drain(&mut reader).await;
+    assert_eq!(log.status().await.expect("a status").readers[0].outstanding, 0, "{} came", came.len());
+    let lost: u64 = log.gaps(10).await.expect("gaps").iter().map(|gap| gap.count).sum();
+    assert_eq!(came.len() as u64 + lost, 4000);
+}

@@ -57,6 +57,8 @@ pub(crate) struct Writer {
     pub(crate) totals: Totals,
     pub(crate) places: BTreeMap<String, Place>,
     pub(crate) ballast: Ballast,
+    /// The room, or what a full disk has left of it.
+    pub(crate) limit: u64,
     /// Losses that found no room on the disk yet.
     pub(crate) unrecorded: Vec<Loss>,
     /// When gaps were last recorded, so that a growing one is not sent yet.
@@ -103,7 +105,8 @@ impl Writer {
         shared.time_floor.store(totals.time_floor, Release);
         shared.heads.send_replace([totals.next_seq; 4]);
         let (dir, runtime) = (dir.to_owned(), tokio::runtime::Builder::new_current_thread().enable_time().build()?);
-        let mut writer = Writer { connection, dir, options, shared, totals, places, ballast, unrecorded: Vec::new(), gap_grew: None };
+        let limit = options.max_size;
+        let mut writer = Writer { connection, dir, limit, options, shared, totals, places, ballast, unrecorded: Vec::new(), gap_grew: None };
         std::thread::Builder::new().name("log-writer".into()).spawn(move || {
             // A failure, or a panic, ends the promise: everybody is told, and the process begins afresh.
             let guard = FailOnDrop(writer.shared.clone());

@@ -86,3 +86,44 @@ fn kept_properties() {
         }
     });
 }
+
+#[test]
+fn registers() {
+    use tidegate_adapters::modbus::value::{Kind, Layout, Order, Shape};
+    let kinds = [
+        Kind::Bool,
+        Kind::Bit(15),
+        Kind::Byte { high: true, signed: true },
+        Kind::Whole { words: 4, signed: true },
+        Kind::F16,
+        Kind::F32,
+        Kind::F64,
+        Kind::Bcd { words: 4 },
+        Kind::Text { words: 8, layout: Layout::HighFirst },
+        Kind::Bytes { words: 8 },
+    ];
+    check!().with_type::<Vec<u16>>().for_each(|words: &Vec<u16>| {
+        for kind in kinds {
+            for order in Order::ALL {
+                Shape { kind, order }.decode(words).ok();
+            }
+        }
+    });
+}
+
+#[test]
+fn configuration() {
+    let kinds = tidegate::kinds();
+    text(|input| {
+        let loaded = tidegate::config::check_text(input, &kinds);
+        let refused = loaded.problems.iter().any(|problem| problem.severity == tidegate_core::problem::Severity::Error);
+        assert_eq!(loaded.config.is_none(), refused, "refused exactly when an error is named");
+    });
+}
+
+#[test]
+fn control_requests() {
+    text(|input| {
+        serde_json::from_str::<tidegate::control::Ask>(input).ok();
+    });
+}

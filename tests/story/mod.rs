@@ -1,0 +1,14 @@
+//! What a person sees: from a unit on a bus to a message at the broker, on good days and on bad ones.
+
+mod clock;
+mod command_line;
+mod configuration;
+mod iothub;
+mod live_first;
+mod modbus_rtu;
+mod modbus_tcp;
+mod neighbours;
+mod outage;
+mod refusal;
+mod reload;
+mod stopping;
