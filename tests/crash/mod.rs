@@ -1,0 +1,7 @@
+//! The process is killed, the disk fills, fails, lies or is cut off: what was accepted is accounted for, row by row.
+
+mod damage;
+mod failing_disk;
+mod kills;
+mod power_cut;
+mod room;
