@@ -106,7 +106,8 @@ impl Writer {
         shared.heads.send_replace([totals.next_seq; 4]);
         let (dir, runtime) = (dir.to_owned(), tokio::runtime::Builder::new_current_thread().enable_time().build()?);
         let limit = options.max_size;
-        let mut writer = Writer { connection, dir, limit, options, shared, totals, places, ballast, unrecorded: Vec::new(), gap_grew: None };
+        let mut writer =
+            Writer { connection, dir, limit, options, shared, totals, places, ballast, unrecorded: Vec::new(), gap_grew: None };
         std::thread::Builder::new().name("log-writer".into()).spawn(move || {
             // A failure, or a panic, ends the promise: everybody is told, and the process begins afresh.
             let guard = FailOnDrop(writer.shared.clone());
