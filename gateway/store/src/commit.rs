@@ -50,13 +50,22 @@ struct Taken {
     reader: Arc<ReaderShared>,
     version: u64,
     passed: Passed,
+    losses: Vec<Loss>,
+}
+
+impl Taken {
+    /// The commit did not come about: what it would have recorded waits for the next one.
+    fn give_back(self) {
+        let mut standing = self.reader.standing();
+        self.losses.into_iter().for_each(|loss| gap::push(&mut standing.losses, loss));
+    }
 }
 
 impl Writer {
     /// Commits the appends with everything that readers have settled. An error means that the promise is lost; a disk without
     /// room is no such error but `false`: who waits is told, and the loss is recorded as soon as that can be done.
     pub(crate) fn commit(&mut self, appends: Vec<Append>) -> Result<bool, StoreError> {
-        let losses = self.collect_losses();
+        let losses = std::mem::take(&mut self.unrecorded);
         for attempt in 0..3 {
             match self.attempt(&appends, &losses) {
                 Ok(outcome) => {
@@ -79,28 +88,30 @@ impl Writer {
         Ok(false)
     }
 
-    /// What readers gave up, and what could not be written down before.
-    fn collect_losses(&mut self) -> Vec<Loss> {
-        let mut losses = std::mem::take(&mut self.unrecorded);
-        for reader in self.shared.readers().values() {
-            losses.append(&mut reader.standing().losses);
+    fn attempt(&mut self, appends: &[Append], losses: &[Loss]) -> rusqlite::Result<Outcome> {
+        let mut places = self.places.clone();
+        let taken = take_standings(&self.shared, &mut places);
+        let mut losses = losses.to_vec();
+        taken.iter().flat_map(|taken| &taken.losses).for_each(|loss| gap::push(&mut losses, loss.clone()));
+        match self.write(appends, places, losses) {
+            Ok(outcome) => Ok(Outcome { durable: taken, ..outcome }),
+            Err(error) => {
+                taken.into_iter().for_each(Taken::give_back);
+                Err(error)
+            }
         }
-        losses
     }
 
-    fn attempt(&mut self, appends: &[Append], losses: &[Loss]) -> rusqlite::Result<Outcome> {
+    fn write(&mut self, appends: &[Append], mut places: BTreeMap<String, Place>, mut losses: Vec<Loss>) -> rusqlite::Result<Outcome> {
         let mut totals = self.totals.clone();
-        let mut places = self.places.clone();
         let shared = self.shared.clone();
+        let now = shared.clock.now();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let durable = take_standings(&shared, &mut places);
-        let incoming: u64 = appends.iter().flat_map(|a| &a.messages).map(room_of).sum();
-        let mut losses: Vec<Loss> = losses.to_vec();
+        let seqs = append_all(&transaction, appends, now, &mut totals, &mut places)?;
         let mut room =
             room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
-        room.let_go_of_delivered(self.options.keep_delivered, shared.clock.now())?;
-        let evicted = room.make(incoming, self.limit)?;
-        let seqs = append_all(&transaction, appends, &mut totals, &mut places, &mut losses, self.limit)?;
+        room.let_go_of_delivered(self.options.keep_delivered, now)?;
+        let evicted = room.make(self.limit)?;
         let lost: u64 = losses.iter().map(|loss| loss.count).sum();
         let for_room = losses.iter().filter(|loss| loss.reason == GapReason::Room).map(|loss| loss.count).sum();
         totals.given_up += lost;
@@ -108,18 +119,21 @@ impl Writer {
             gap::record(&transaction, loss)?;
         }
         write_notes(&transaction, (&self.totals, &totals), (&self.places, &places))?;
+        room::give_back_pages(&transaction)?;
         transaction.commit()?;
         let mut heads = *shared.heads.borrow();
         appends.iter().flat_map(|a| &a.messages).for_each(|m| heads[m.class as usize] = totals.next_seq);
         let bytes = appends.iter().flat_map(|a| &a.messages).map(|m| m.size() as u64).sum();
         let gap_readers = losses.into_iter().map(|loss| loss.reader).collect();
-        Ok(Outcome { totals, places: places.into_iter().collect(), seqs, heads, bytes, evicted, lost, for_room, durable, gap_readers })
+        let places = places.into_iter().collect();
+        Ok(Outcome { totals, places, seqs, heads, bytes, evicted, lost, for_room, durable: Vec::new(), gap_readers })
     }
 
     fn told_all(&mut self, appends: Vec<Append>, outcome: Outcome) {
         let shared = self.shared.clone();
         self.totals = outcome.totals;
         self.places = outcome.places.into_iter().collect();
+        self.ballast.lay_again();
         if outcome.evicted {
             shared.evictions.fetch_add(1, Release);
         }
@@ -134,20 +148,14 @@ impl Writer {
             let mut standing = taken.reader.standing();
             tally.settled.fetch_add(taken.passed.delivered - standing.committed.delivered, Relaxed);
             (standing.committed, standing.committed_version) = (taken.passed, taken.version);
+            // It went on while the commit ran, and its request may have been answered by this one.
+            self.behind |= standing.version != taken.version;
             drop(standing);
             taken.reader.durable.store(taken.passed.rows.iter().sum(), Release);
             taken.reader.bell.notify_one();
         }
         shared.time_floor.store(self.totals.time_floor, Release);
-        if outcome.lost > 0 {
-            self.gap_grew = Some(Instant::now());
-            for name in outcome.gap_readers {
-                if let Some(reader) = shared.readers().get(&name) {
-                    reader.gaps.store(true, Release);
-                    reader.bell.notify_one();
-                }
-            }
-        }
+        self.tell_of_gaps(outcome.gap_readers.into_iter());
         // Before anybody who waits is told, so that a reader never knows less than they do.
         if count > 0 {
             shared.heads.send_replace(outcome.heads);
@@ -159,6 +167,18 @@ impl Writer {
             if let Some(done) = append.done {
                 done.send(Ok(seqs)).ok();
             }
+        }
+    }
+
+    /// The ledger has something new for these readers.
+    fn tell_of_gaps(&mut self, names: impl Iterator<Item = String>) {
+        let now = Instant::now();
+        for name in names {
+            if let Some(reader) = self.shared.readers().get(&name) {
+                reader.gaps.store(true, Release);
+                reader.bell.notify_one();
+            }
+            self.growing.entry(name).or_insert((now, now)).1 = now;
         }
     }
 
@@ -190,7 +210,7 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut room =
             room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
-        room.make(0, target)?;
+        room.make(target)?;
         let lost: u64 = losses.iter().map(|loss| loss.count).sum();
         totals.given_up += lost;
         for loss in &losses {
@@ -201,10 +221,7 @@ impl Writer {
         (self.totals, self.places) = (totals, places);
         self.shared.tally.given_up.fetch_add(lost, Relaxed);
         self.shared.tally.evicted.fetch_add(lost, Relaxed);
-        if lost > 0 {
-            self.gap_grew = Some(Instant::now());
-            self.shared.readers().values().for_each(|reader| reader.gaps.store(true, Release));
-        }
+        self.tell_of_gaps(losses.into_iter().map(|loss| loss.reader));
         self.leave_evictions();
         Ok(())
     }
@@ -274,15 +291,11 @@ impl Writer {
     }
 }
 
-fn room_of(message: &Message) -> u64 {
-    row::size(message, &wire::properties_to_text(&message.system, &message.properties))
-}
-
 /// Takes along what live readers have settled since the last commit.
 fn take_standings(shared: &Shared, places: &mut BTreeMap<String, Place>) -> Vec<Taken> {
     let mut all = Vec::new();
     for (name, reader) in shared.readers().iter() {
-        let standing = reader.standing();
+        let mut standing = reader.standing();
         let changed = standing.version != standing.committed_version;
         let Some(place) = places.get_mut(name).filter(|_| changed) else { continue };
         for (class, lane) in place.lanes.iter_mut().enumerate() {
@@ -290,7 +303,8 @@ fn take_standings(shared: &Shared, places: &mut BTreeMap<String, Place>) -> Vec<
             *lane = Lane { spans: standing.spans[class].clone(), waiting: lane.waiting.saturating_sub(passed) };
         }
         place.settled += standing.passed.delivered - standing.committed.delivered;
-        all.push(Taken { reader: reader.clone(), version: standing.version, passed: standing.passed });
+        let losses = std::mem::take(&mut standing.losses);
+        all.push(Taken { reader: reader.clone(), version: standing.version, passed: standing.passed, losses });
     }
     all
 }
@@ -307,14 +321,13 @@ fn loss(reader: &str, message: &Message, seq: u64) -> Loss {
     }
 }
 
-/// Adds the messages, each at the next seq. One that is larger than all the room there is goes straight to the ledger.
+/// Adds the messages, each at the next seq. A time that is known by now is corrected on the way in.
 fn append_all(
     connection: &Connection,
     appends: &[Append],
+    now: Stamp,
     totals: &mut Totals,
     places: &mut BTreeMap<String, Place>,
-    losses: &mut Vec<Loss>,
-    max_size: u64,
 ) -> rusqlite::Result<Vec<(u64, u64)>> {
     let mut statements = Vec::with_capacity(Class::ALL.len());
     for class in Class::ALL {
@@ -327,20 +340,14 @@ fn append_all(
             let (seq, class) = (totals.next_seq, message.class as usize);
             totals.next_seq += 1;
             let properties = wire::properties_to_text(&message.system, &message.properties);
-            let size = row::size(message, &properties);
-            if totals.bytes() + size > max_size {
-                let none = [String::new()];
-                let readers: Vec<&String> = if places.is_empty() { none.iter().collect() } else { places.keys().collect() };
-                readers.into_iter().for_each(|reader| gap::push(losses, loss(reader, message, seq)));
-                continue;
-            }
-            row::write(&mut statements[class], seq, message, &properties)?;
+            let taken = message.taken.corrected_by(&now).unwrap_or(message.taken);
+            row::write(&mut statements[class], seq, message, taken, &properties)?;
             totals.rows[class] += 1;
-            totals.bytes[class] += size;
+            totals.bytes[class] += row::size(message, &properties);
             places.values_mut().for_each(|place| place.lanes[class].waiting += 1);
-            match message.taken.quality {
+            match taken.quality {
                 TimeQuality::Unsynced => _ = totals.unsynced_from.get_or_insert(seq),
-                TimeQuality::Synced => totals.time_floor = totals.time_floor.max(message.taken.wall.0),
+                TimeQuality::Synced => totals.time_floor = totals.time_floor.max(taken.wall.0),
             }
         }
         seqs.push((first, totals.next_seq.saturating_sub(1).max(first)));

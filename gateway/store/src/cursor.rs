@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use tidegate_core::{clock::Timestamp, id::LeafId};
 
-use crate::place::{MOST_SPANS, OPEN, Span};
+use crate::{
+    gap::GapReason,
+    place::{MOST_SPANS, OPEN, Span},
+};
 
 /// A span being worked through: `low()..next` is leased or settled, `next..end` is not leased.
 #[derive(Debug)]
@@ -33,13 +36,15 @@ pub(crate) enum State {
     Again,
     /// The hub has it.
     Delivered,
-    /// In the gap ledger.
-    GivenUp,
+    /// To be counted in the gap ledger when it is passed.
+    GivenUp(GapReason),
+    /// No longer there, and counted already.
+    Gone,
 }
 
 impl State {
     fn is_settled(self) -> bool {
-        matches!(self, State::Delivered | State::GivenUp)
+        matches!(self, State::Delivered | State::GivenUp(_) | State::Gone)
     }
 }
 
@@ -69,15 +74,10 @@ impl Cursor {
         self.leased.get_mut(at)
     }
 
-    /// Lets go of what is settled at the lower end. Rows passed, and how many of them were delivered.
-    pub(crate) fn pass(&mut self) -> (u64, u64) {
-        let (mut rows, mut delivered) = (0, 0);
-        while let Some(entry) = self.leased.front().filter(|entry| entry.state.is_settled()) {
-            rows += 1;
-            delivered += u64::from(entry.state == State::Delivered);
-            self.leased.pop_front();
-        }
-        (rows, delivered)
+    /// Lets go of what is settled at the lower end, and returns it, oldest first.
+    pub(crate) fn pass(&mut self) -> Vec<Entry> {
+        let settled = self.leased.iter().take_while(|entry| entry.state.is_settled()).count();
+        self.leased.drain(..settled).collect()
     }
 
     /// Forgets what is leased without a fate. What was settled out of turn is leased again too.

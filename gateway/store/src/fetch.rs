@@ -27,7 +27,15 @@ pub(crate) struct Want {
     pub(crate) bytes: u64,
 }
 
-type Fetch = (Want, oneshot::Sender<Result<Vec<Found>, StoreError>>);
+/// Rows found, oldest first.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) rows: Vec<Found>,
+    /// The span ends with them: neither the limit of rows nor that of bytes left any out.
+    pub(crate) all: bool,
+}
+
+type Fetch = (Want, oneshot::Sender<Result<Batch, StoreError>>);
 
 /// Hands fetches to the thread.
 #[derive(Clone)]
@@ -65,14 +73,14 @@ impl Fetcher {
     }
 
     /// Asks for the rows, oldest first, at least one if there is one.
-    pub(crate) async fn fetch(&self, want: Want) -> Result<oneshot::Receiver<Result<Vec<Found>, StoreError>>, StoreError> {
+    pub(crate) async fn fetch(&self, want: Want) -> Result<oneshot::Receiver<Result<Batch, StoreError>>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.0.send((want, reply)).await.map_err(|_| StoreError::Closed)?;
         Ok(answer)
     }
 }
 
-fn fetch(connection: &Connection, want: Want) -> rusqlite::Result<Vec<Found>> {
+fn fetch(connection: &Connection, want: Want) -> rusqlite::Result<Batch> {
     let sql = format!("SELECT {} FROM message_{} WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", row::COLUMNS, want.class as usize);
     let mut statement = connection.prepare_cached(&sql)?;
     let end = i64::try_from(want.end).unwrap_or(i64::MAX);
@@ -84,9 +92,10 @@ fn fetch(connection: &Connection, want: Want) -> rusqlite::Result<Vec<Found>> {
             bytes += size;
         }
         if bytes > want.bytes && !found.is_empty() {
-            break;
+            return Ok(Batch { rows: found, all: false });
         }
         found.push(one);
     }
-    Ok(found)
+    let all = found.len() < want.rows;
+    Ok(Batch { rows: found, all })
 }

@@ -5,7 +5,7 @@ mod lease;
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, MutexGuard,
         atomic::Ordering::{Acquire, Relaxed, Release},
     },
     time::Duration,
@@ -20,10 +20,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Replay, StoreError,
     cursor::{Cursor, Entry, State, split_off_live},
-    fetch::Fetcher,
+    fetch::{Batch, Fetcher},
     gap::{self, GapReason, Loss},
     request::{ReaderShared, Request, Shared, Standing},
-    row::Found,
 };
 
 /// How a reader reads.
@@ -83,6 +82,8 @@ pub struct Reader {
     pending: Option<Pending>,
     /// Likewise gaps.
     pending_gaps: Option<oneshot::Receiver<Gaps>>,
+    /// When it last asked for gaps. `None`: again with the next lease.
+    looked: Option<tokio::time::Instant>,
 }
 
 /// Gaps to tell of, and whether there may be more.
@@ -93,11 +94,10 @@ type Gaps = Result<(Vec<crate::Gap>, bool), StoreError>;
 struct Pending {
     class: Class,
     at: usize,
-    rows: usize,
     again: Option<u64>,
     head: u64,
     evictions: u64,
-    answer: oneshot::Receiver<Result<Vec<Found>, StoreError>>,
+    answer: oneshot::Receiver<Result<Batch, StoreError>>,
 }
 
 /// The parts of the log that a reader works with.
@@ -128,6 +128,7 @@ impl Reader {
             shares: (0, 0),
             pending: None,
             pending_gaps: None,
+            looked: None,
         }
     }
 
@@ -146,7 +147,7 @@ impl Reader {
             }
         }
         (self.bytes_out, self.shares) = (0, (0, 0));
-        (self.pending, self.pending_gaps) = (None, None);
+        (self.pending, self.pending_gaps, self.looked) = (None, None, None);
         self.gaps.clear();
         self.shared.gaps.store(true, Release);
         self.publish();
@@ -168,6 +169,8 @@ impl Reader {
                     return Ok(leased);
                 }
             }
+            // What was asked for before may have been answered by a commit that had begun already.
+            self.ask_for_a_commit();
             let look = self.shared.gaps.load(Acquire);
             tokio::select! {
                 changed = self.heads.changed() => changed.map_err(|_| StoreError::Closed)?,
@@ -192,13 +195,9 @@ impl Reader {
         entry.state = match fate {
             Fate::Delivered => State::Delivered,
             Fate::Retry => State::Again,
-            Fate::Rejected(_) => State::GivenUp,
+            Fate::Rejected(_) => State::GivenUp(GapReason::Rejected),
         };
-        let rejected = (entry.state == State::GivenUp).then(|| self.shared.loss(class, entry, GapReason::Rejected));
         self.bytes_out = self.bytes_out.saturating_sub(entry.size);
-        if let Some(loss) = rejected {
-            gap::push(&mut self.shared.standing().losses, loss);
-        }
         self.pass(class);
     }
 
@@ -226,25 +225,28 @@ impl Reader {
 
     /// Moves on over what is settled, and has it written down.
     fn pass(&mut self, class: usize) {
-        let (mut rows, mut delivered) = (0, 0);
-        for cursor in &mut self.lanes[class] {
-            let (r, d) = cursor.pass();
-            rows += r;
-            delivered += d;
+        let passed: Vec<Entry> = self.lanes[class].iter_mut().flat_map(Cursor::pass).collect();
+        self.passed += passed.len() as u64;
+        // One lock for all of it: a commit that has the place has the losses below it too.
+        let mut standing = self.shared.standing();
+        standing.passed.rows[class] += passed.len() as u64;
+        for entry in &passed {
+            match entry.state {
+                State::Delivered => standing.passed.delivered += 1,
+                State::GivenUp(reason) => gap::push(&mut standing.losses, self.shared.loss(class, entry, reason)),
+                State::Out | State::Again | State::Gone => {}
+            }
         }
-        self.passed += rows;
-        {
-            let mut standing = self.shared.standing();
-            standing.passed.rows[class] += rows;
-            standing.passed.delivered += delivered;
-        }
-        self.publish();
+        self.publish_in(standing);
         self.ask_for_a_commit();
     }
 
     /// Shows the writer where we stand.
     fn publish(&self) {
-        let mut standing = self.shared.standing();
+        self.publish_in(self.shared.standing());
+    }
+
+    fn publish_in(&self, mut standing: MutexGuard<'_, Standing>) {
         // Spans that are done stay in memory until the next session, so that their places in the list hold; nobody else needs them.
         let open = |lane: &Vec<Cursor>| lane.iter().filter(|cursor| !cursor.is_done()).map(Cursor::span).collect::<Vec<_>>();
         let spans = self.lanes.each_ref().map(open);

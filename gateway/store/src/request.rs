@@ -53,6 +53,13 @@ pub(crate) enum Request {
     Close(oneshot::Sender<()>),
 }
 
+impl Request {
+    /// Nothing that waits for a commit matters to it.
+    pub(crate) fn only_asks(&self) -> bool {
+        matches!(self, Request::Readers(_) | Request::TakeGaps(..) | Request::Told(_) | Request::Status(_) | Request::Gaps(..))
+    }
+}
+
 /// Counted since the process started; see [`crate::Counters`].
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

@@ -10,7 +10,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::atomic::Ordering::{Relaxed, Release},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -34,6 +34,9 @@ const CHUNK: usize = 1024;
 const LET_GO: usize = 4096;
 /// Fewer delivered rows than this are not worth touching their pages.
 const WORTH_IT: u64 = 256;
+
+/// Bytes freed beyond what is needed, at most: a few thousand rows, which one commit deletes in a moment.
+const SLACK: u64 = 1 << 20;
 
 /// Makes room inside one transaction.
 pub(crate) struct Room<'a> {
@@ -101,19 +104,23 @@ impl Room<'_> {
         statement.query_map((from as i64, end, most as i64), read)?.collect()
     }
 
-    /// Gives rows up until `incoming` more bytes fit into `limit`. `true` when rows were given up that somebody still wanted.
-    /// May free less when everything left is leased; then the incoming messages themselves find no room.
-    pub(crate) fn make(&mut self, incoming: u64, limit: u64) -> rusqlite::Result<bool> {
-        if self.totals.bytes() + incoming <= limit {
+    /// Gives rows up until what is kept fits into `limit`, those that have just come in included: a reading that comes into
+    /// a log full of alerts goes before them. `true` when rows were given up that somebody still wanted.
+    pub(crate) fn make(&mut self, limit: u64) -> rusqlite::Result<bool> {
+        if self.totals.bytes() <= limit {
             return Ok(false);
         }
         // A little more than needed, so that not every commit of a full log gives rows up.
-        let target = limit.saturating_sub(incoming).saturating_sub(limit / 64);
+        let target = limit.saturating_sub(SLACK.min(limit / 64));
         for class in Class::ALL {
             while self.totals.bytes() > target && self.drop_passed(class, i64::MAX, CHUNK)? > 0 {}
         }
         let mut evicted = false;
         for class in Class::ALL {
+            if self.totals.bytes() <= limit {
+                // A higher class never goes for the sake of the little more.
+                break;
+            }
             let mut from = 0;
             while self.totals.bytes() > target {
                 if !evicted {
@@ -187,34 +194,65 @@ impl Room<'_> {
     }
 }
 
+/// Pages that are free inside the file and stay so: 16 MiB, which the next busy hour uses again without asking the file system.
+const FREE_KEPT: i64 = 4096;
+/// Pages given back in one commit, since each may have to be moved first: a quarter of a megabyte.
+const GIVEN_BACK: i64 = 64;
+
+/// Makes the file smaller, a little at a time, when most of it is empty.
+pub(crate) fn give_back_pages(connection: &Connection) -> rusqlite::Result<()> {
+    let number = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    let free = number("PRAGMA freelist_count")?;
+    if free > FREE_KEPT && free * 2 > number("PRAGMA page_count")? {
+        connection.execute_batch(&format!("PRAGMA incremental_vacuum({GIVEN_BACK})"))?;
+    }
+    Ok(())
+}
+
 /// A file that only takes up room. When others have filled the disk, SQLite cannot even delete (it must write its WAL first):
 /// this goes, and then it can.
 #[derive(Debug)]
-pub(crate) struct Ballast(PathBuf);
+pub(crate) struct Ballast {
+    path: PathBuf,
+    thrown_off: Option<Instant>,
+}
 
 /// Room for a few large transactions.
 const BALLAST: usize = 1 << 20;
+/// How long a full disk is left alone before the ballast is tried again.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl Ballast {
     /// Lays the ballast, if the disk has room for it.
     pub(crate) fn lay(dir: &Path) -> Self {
-        let path = dir.join("ballast");
-        let whole = fs::metadata(&path).is_ok_and(|m| m.len() == BALLAST as u64);
-        if !whole && Self::write(&path).is_err() {
-            fs::remove_file(&path).ok();
+        let ballast = Self { path: dir.join("ballast"), thrown_off: None };
+        let whole = fs::metadata(&ballast.path).is_ok_and(|m| m.len() == BALLAST as u64);
+        let thrown_off = (!whole && !ballast.write()).then(Instant::now);
+        Self { thrown_off, ..ballast }
+    }
+
+    /// `false` when the disk has no room for it; then nothing of it is left.
+    fn write(&self) -> bool {
+        let write = || {
+            let mut file = File::create(&self.path)?;
+            // Not zeros, which some file systems and cards do not store.
+            file.write_all(&[0xB5; BALLAST])?;
+            file.sync_all()
+        };
+        let written: std::io::Result<()> = write();
+        written.map_err(|_| fs::remove_file(&self.path)).is_ok()
+    }
+
+    /// Frees its room.
+    pub(crate) fn throw_off(&mut self) {
+        fs::remove_file(&self.path).ok();
+        self.thrown_off = Some(Instant::now());
+    }
+
+    /// Once the disk has taken commits again for a while.
+    pub(crate) fn lay_again(&mut self) {
+        if self.thrown_off.is_some_and(|at| at.elapsed() >= PAUSE) {
+            self.thrown_off = (!self.write()).then(Instant::now);
         }
-        Self(path)
-    }
-
-    fn write(path: &Path) -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        // Not zeros, which some file systems and cards do not store.
-        file.write_all(&[0xB5; BALLAST])?;
-        file.sync_all()
-    }
-
-    /// Frees its room. Laid again at the next start.
-    pub(crate) fn throw_off(&self) {
-        fs::remove_file(&self.0).ok();
     }
 }

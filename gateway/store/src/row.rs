@@ -43,7 +43,13 @@ pub(crate) fn insert(class: Class) -> String {
 }
 
 /// Adds the message at this place.
-pub(crate) fn write(statement: &mut CachedStatement<'_>, seq: u64, message: &Message, properties: &str) -> rusqlite::Result<()> {
+pub(crate) fn write(
+    statement: &mut CachedStatement<'_>,
+    seq: u64,
+    message: &Message,
+    taken: Stamp,
+    properties: &str,
+) -> rusqlite::Result<()> {
     let (body, untimed) = match &message.body {
         Body::Whole(bytes) => (bytes, false),
         Body::Untimed(bytes) => (bytes, true),
@@ -54,10 +60,10 @@ pub(crate) fn write(statement: &mut CachedStatement<'_>, seq: u64, message: &Mes
         seq as i64,
         &message.id.as_bytes()[..],
         leaf,
-        message.taken.wall.0,
-        message.taken.boot.0 as i64,
-        message.taken.since_boot_ms as i64,
-        message.taken.quality == TimeQuality::Unsynced,
+        taken.wall.0,
+        taken.boot.0 as i64,
+        taken.since_boot_ms as i64,
+        taken.quality == TimeQuality::Unsynced,
         ttl,
         properties,
         untimed,

@@ -185,7 +185,7 @@ impl Saved {
             let mut insert = transaction.prepare_cached(&row::insert(class))?;
             for (seq, message) in rows {
                 let properties = wire::properties_to_text(&message.system, &message.properties);
-                row::write(&mut insert, *seq, message, &properties)?;
+                row::write(&mut insert, *seq, message, message.taken, &properties)?;
                 self.totals.rows[class as usize] += 1;
                 self.totals.bytes[class as usize] += row::size(message, &properties);
                 self.highest = self.highest.max(*seq);

@@ -2,6 +2,7 @@
 
 mod damage;
 mod model;
+mod promise;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 

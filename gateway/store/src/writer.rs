@@ -15,6 +15,7 @@ use tracing::{error, warn};
 
 use crate::{
     LogOptions, Opening, StoreError,
+    error::is_full,
     gap::{self, Loss},
     place::Place,
     request::{Append, ReaderShared, Request, Shared},
@@ -59,10 +60,12 @@ pub(crate) struct Writer {
     pub(crate) ballast: Ballast,
     /// The room, or what a full disk has left of it.
     pub(crate) limit: u64,
+    /// A reader has settled more while the last commit ran.
+    pub(crate) behind: bool,
     /// Losses that found no room on the disk yet.
     pub(crate) unrecorded: Vec<Loss>,
-    /// When gaps were last recorded, so that a growing one is not sent yet.
-    pub(crate) gap_grew: Option<Instant>,
+    /// Since when each reader has gaps that it was not told of, and when they last grew, so that a growing one is not sent yet.
+    pub(crate) growing: BTreeMap<String, (Instant, Instant)>,
 }
 
 /// What waits for the next commit.
@@ -106,8 +109,19 @@ impl Writer {
         shared.heads.send_replace([totals.next_seq; 4]);
         let (dir, runtime) = (dir.to_owned(), tokio::runtime::Builder::new_current_thread().enable_time().build()?);
         let limit = options.max_size;
-        let mut writer =
-            Writer { connection, dir, limit, options, shared, totals, places, ballast, unrecorded: Vec::new(), gap_grew: None };
+        let mut writer = Writer {
+            connection,
+            dir,
+            limit,
+            options,
+            shared,
+            totals,
+            places,
+            ballast,
+            behind: false,
+            unrecorded: Vec::new(),
+            growing: BTreeMap::new(),
+        };
         std::thread::Builder::new().name("log-writer".into()).spawn(move || {
             // A failure, or a panic, ends the promise: everybody is told, and the process begins afresh.
             let guard = FailOnDrop(writer.shared.clone());
@@ -122,7 +136,9 @@ impl Writer {
         loop {
             let request = match group.deadline {
                 None => queue.recv().await,
-                Some(_) if group.now || group.is_full() => queue.try_recv().ok().filter(|_| !group.is_full()),
+                // What is not taken now stays in the queue and goes into the next group.
+                Some(_) if group.is_full() => None,
+                Some(_) if group.now => queue.try_recv().ok(),
                 Some(deadline) => tokio::time::timeout_at(deadline, queue.recv()).await.ok().flatten(),
             };
             let closing = match request {
@@ -137,8 +153,10 @@ impl Writer {
                     continue;
                 }
                 Some(other) => {
-                    // Whatever else is asked is answered about what is on disk.
-                    self.commit_group(&mut group);
+                    // Questions are about what is on disk and must not cost a flush; the rest comes in its turn.
+                    if !other.only_asks() && !group.is_empty() {
+                        self.commit_group(&mut group);
+                    }
                     self.answer(other)
                 }
                 None if group.is_empty() => Some(None),
@@ -154,6 +172,9 @@ impl Writer {
             }
             if self.shared.failed.borrow().is_some() {
                 return;
+            }
+            if std::mem::take(&mut self.behind) {
+                group.within(self.options.commit_interval, false);
             }
         }
     }
@@ -198,7 +219,7 @@ impl Writer {
         let rows = self.totals.rows;
         if !self.places.contains_key(&name) {
             // What was given up while nobody read is told to the first one who does.
-            self.connection.execute("UPDATE gap SET reader=? WHERE reader='' AND state=0", [&name])?;
+            unless_full(self.connection.execute("UPDATE gap SET reader=? WHERE reader='' AND state=0", [&name]))?;
         }
         let place = self.places.entry(name.clone()).or_insert_with(|| Place::at_the_oldest(rows));
         let shared = Arc::new(ReaderShared::new(&name, place));
@@ -211,7 +232,9 @@ impl Writer {
     fn forget_reader(&mut self, name: &str) -> Result<(), StoreError> {
         self.shared.readers().remove(name);
         self.places.remove(name);
-        self.connection.execute("DELETE FROM note WHERE key = ?", [format!("place {name}")])?;
+        if !unless_full(self.connection.execute("DELETE FROM note WHERE key = ?", [format!("place {name}")]))? {
+            warn!(reader = name, "disk full: its place is forgotten now and again at the next start");
+        }
         Ok(())
     }
 
@@ -222,9 +245,15 @@ impl Writer {
         const MOST: usize = 256;
         /// A gap that grew less than this ago probably still grows.
         const SETTLE: Duration = Duration::from_secs(1);
-        let growing = self.gap_grew.is_some_and(|at| at.elapsed() < SETTLE);
+        /// A gap that never stops growing is told of all the same, in parts.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut growing = self.growing.get(name).is_some_and(|(since, grew)| grew.elapsed() < SETTLE && since.elapsed() < PATIENCE);
         if !growing {
-            self.connection.execute("UPDATE gap SET state=1 WHERE state=0 AND reader=?", [name])?;
+            // On a full disk it is told of later; what waits in the log can leave all the same.
+            growing = !unless_full(self.connection.execute("UPDATE gap SET state=1 WHERE state=0 AND reader=?", [name]))?;
+        }
+        if !growing {
+            self.growing.remove(name);
         }
         let sql = format!("SELECT {} FROM gap WHERE state=1 AND reader=? ORDER BY id LIMIT {MOST}", gap::COLUMNS);
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -256,6 +285,15 @@ impl Writer {
             self.shared.fail(StoreError::Closed);
             done.send(()).ok();
         }
+    }
+}
+
+/// Whether it was done; a disk without room is no failure.
+fn unless_full(done: rusqlite::Result<usize>) -> rusqlite::Result<bool> {
+    match done {
+        Ok(_) => Ok(true),
+        Err(error) if is_full(&error) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

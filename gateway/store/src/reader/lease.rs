@@ -13,12 +13,12 @@ use tidegate_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{BYTES, GAP, Leased, Pending, Reader, SHARED_ROWS, ticket};
+use super::{BYTES, GAP, LOOK, Leased, Pending, Reader, SHARED_ROWS, ticket};
 use crate::{
     Replay, StoreError,
     cursor::{Cursor, Entry, State},
-    fetch::Want,
-    gap::{self, GapReason, Loss, UNKNOWN_LEAF},
+    fetch::{Batch, Want},
+    gap::{self, GapReason, UNKNOWN_LEAF},
     request::Request,
     row::Found,
 };
@@ -30,7 +30,7 @@ impl Reader {
         if self.pending.is_some() {
             return self.lease_pending().await;
         }
-        if self.shared.gaps.load(Acquire) {
+        if self.pending_gaps.is_some() || (self.shared.gaps.load(Acquire) && self.looked.is_none_or(|at| at.elapsed() >= LOOK)) {
             let gaps = self.lease_gaps(room).await?;
             if !gaps.is_empty() {
                 return Ok(gaps);
@@ -56,10 +56,13 @@ impl Reader {
         }
         let Some(answer) = &mut self.pending_gaps else { return Ok(Vec::new()) };
         let answered = answer.await.map_err(|_| StoreError::Closed);
-        self.pending_gaps = None;
+        (self.pending_gaps, self.looked) = (None, Some(tokio::time::Instant::now()));
         let (gaps, more) = answered??;
         let fresh: Vec<_> = gaps.into_iter().filter(|gap| !self.gaps.contains(&gap.id)).collect();
         self.shared.gaps.store(more || fresh.len() > room, Release);
+        if fresh.len() > room {
+            self.looked = None;
+        }
         let now = self.log.clock.now();
         let lease = |gap: crate::Gap| Leased { ticket: GAP | gap.id as u64, message: Arc::new(gap::message(&gap, now)) };
         let leased: Vec<Leased> = fresh.into_iter().take(room).map(lease).collect();
@@ -92,7 +95,7 @@ impl Reader {
         };
         let evictions = self.log.evictions.load(SeqCst);
         let answer = self.fetcher.fetch(want).await?;
-        self.pending = Some(Pending { class, at, rows, again, head, evictions, answer });
+        self.pending = Some(Pending { class, at, again, head, evictions, answer });
         Ok(())
     }
 
@@ -111,12 +114,11 @@ impl Reader {
             self.shared.bell.notify_one();
             return Ok(Vec::new());
         }
-        let (leased, losses) = match pending.again {
-            Some(seq) => (self.take_again(class, pending.at, seq, found), Vec::new()),
-            None => self.take(class, pending.at, found, pending.head, pending.rows),
+        let leased = match pending.again {
+            Some(seq) => self.take_again(class, pending.at, seq, found.rows),
+            None => self.take(class, pending.at, found, pending.head),
         };
         let mut standing = standing;
-        losses.into_iter().for_each(|loss| gap::push(&mut standing.losses, loss));
         self.show_leased(&mut standing);
         drop(standing);
         self.pass(class as usize);
@@ -133,19 +135,22 @@ impl Reader {
                 self.log.tally.leased_again.fetch_add(1, Relaxed);
                 vec![Leased { ticket: ticket(class, seq), message: Arc::new(*message) }]
             }
-            _ => {
-                entry.state = State::GivenUp;
+            Some(Found::Damaged { .. }) => {
+                entry.state = State::GivenUp(GapReason::Corrupt);
+                Vec::new()
+            }
+            None => {
+                entry.state = State::Gone;
                 Vec::new()
             }
         }
     }
 
-    fn take(&mut self, class: Class, at: usize, found: Vec<Found>, head: u64, asked: usize) -> (Vec<Leased>, Vec<Loss>) {
+    fn take(&mut self, class: Class, at: usize, found: Batch, head: u64) -> Vec<Leased> {
         let now = self.log.clock.now();
         let hold = self.log.hold.load(Acquire);
-        let (mut leased, mut losses, mut held) = (Vec::with_capacity(found.len()), Vec::new(), false);
-        let all = found.len() < asked;
-        for row in found {
+        let (mut leased, mut held) = (Vec::with_capacity(found.rows.len()), false);
+        for row in found.rows {
             let (entry, message) = match row {
                 Found::Damaged { seq } => (damaged(seq), None),
                 Found::Message { message, .. } if hold && is_held(&message, now) => {
@@ -153,39 +158,35 @@ impl Reader {
                     break;
                 }
                 Found::Message { seq, message, size } => {
-                    let state = if expired(&message, self.options.ttl, now) { State::GivenUp } else { State::Out };
+                    let late = expired(&message, self.options.ttl, now);
+                    let state = if late { State::GivenUp(GapReason::Ttl) } else { State::Out };
                     (Entry { seq, size, leaf: message.leaf.clone(), wall: message.taken.wall, state }, Some(message))
                 }
             };
             let cursor = &mut self.lanes[class as usize][at];
             cursor.next = entry.seq + 1;
-            match message {
-                Some(message) if entry.state == State::Out => {
-                    self.bytes_out += entry.size;
-                    leased.push(Leased { ticket: ticket(class, entry.seq), message: Arc::new(*message) });
-                }
-                Some(_) => losses.push(self.shared.loss(class as usize, &entry, GapReason::Ttl)),
-                None => losses.push(self.shared.loss(class as usize, &entry, GapReason::Corrupt)),
+            if let Some(message) = message.filter(|_| entry.state == State::Out) {
+                self.bytes_out += entry.size;
+                leased.push(Leased { ticket: ticket(class, entry.seq), message: Arc::new(*message) });
             }
             cursor.leased.push_back(entry);
         }
         let cursor = &mut self.lanes[class as usize][at];
-        let bytes_left = self.bytes_out < self.most_bytes;
-        if all && !held && leased.is_empty() && bytes_left {
+        if found.all && !held && leased.is_empty() {
             // No row of this class lies between here and the head that was committed before we looked.
             cursor.next = cursor.next.max(head.min(cursor.end));
         }
         let is_live = at + 1 == self.lanes[class as usize].len();
         let share = if is_live { &mut self.shares.0 } else { &mut self.shares.1 };
         *share += leased.len() as u64;
-        (leased, losses)
+        leased
     }
 }
 
 /// A row that does not say what it was.
 fn damaged(seq: u64) -> Entry {
     let leaf = LeafId::new(UNKNOWN_LEAF).expect("a valid id, as its own test says");
-    Entry { seq, size: 0, leaf, wall: Timestamp(0), state: State::GivenUp }
+    Entry { seq, size: 0, leaf, wall: Timestamp(0), state: State::GivenUp(GapReason::Corrupt) }
 }
 
 /// Its time may still be corrected.

@@ -17,3 +17,6 @@ CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE gap (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, reader TEXT NOT NULL, leaf TEXT NOT NULL, class INTEGER NOT NULL,
     reason TEXT NOT NULL, count INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
     first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, state INTEGER NOT NULL);
+-- Few rows are open or waiting to be told, among many that are told: both are found without reading the rest.
+CREATE INDEX gap_open ON gap (reader, leaf, class, reason) WHERE state = 0;
+CREATE INDEX gap_untold ON gap (reader) WHERE state = 1;
