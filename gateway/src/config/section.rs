@@ -151,8 +151,8 @@ where
     let row = row?;
     let mut json = table_to_json(table);
     if problems.list().len() > name_is_wrong {
-        // The rest may be wrong too, and is named at once: the kind looks at the section without the keys that are known to be.
-        if without_wrong_keys(&mut json, problems) {
+        // The rest may be wrong too, and is named at once: the kind looks at the section without the keys that are none.
+        if without_unknown_keys(&mut json, problems) {
             (row.check)(&without_common_keys::<R>(&json), problems);
         }
         return None;
@@ -162,17 +162,15 @@ where
     finish(raw, Common { name, kind: row.name, plan, json }, problems)
 }
 
-/// Takes out the keys at which a problem stands. `false` when one is not a single key of a table: then nothing can be said of
-/// the rest.
-fn without_wrong_keys(section: &mut Json, problems: &Problems) -> bool {
+/// Takes out the keys that are not in the schema. `false` when something else is wrong: then the kind cannot read the rest.
+fn without_unknown_keys(section: &mut Json, problems: &Problems) -> bool {
     problems.list().iter().all(|problem| {
         let Some((Step::Key(key), way)) = problem.path.0.split_last() else { return false };
         let parent = way.iter().try_fold(&mut *section, |json, step| match step {
             Step::Key(key) => json.get_mut(key.as_str()),
             Step::Entry(at, _) => json.get_mut(*at),
         });
-        // A key that is missing is not there to be taken out, and the rest cannot be read without it.
-        parent.and_then(Json::as_object_mut).is_some_and(|table| table.remove(key).is_some())
+        problem.what == schema::UNKNOWN_KEY && parent.and_then(Json::as_object_mut).is_some_and(|table| table.remove(key).is_some())
     })
 }
 

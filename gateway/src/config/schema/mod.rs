@@ -12,6 +12,8 @@
 mod choice;
 mod scalar;
 mod table;
+
+pub(super) use table::UNKNOWN_KEY;
 mod words;
 
 use serde_json::{Map, Value as Json};

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::config::tree::{Node, Table};
 
+/// What is said of a key that is not in the schema.
+pub(in crate::config) const UNKNOWN_KEY: &str = "is not a key here";
+
 impl<'s> Checker<'s> {
     /// Checks the keys that the schemas name, and that the required ones are there.
     pub(super) fn properties(&mut self, facets: &[Facet<'s>], table: &Table, at: At<'_>, problems: &mut Problems) -> Known<'s> {
@@ -65,7 +68,7 @@ impl<'s> Checker<'s> {
             if let Some(schema) = known.others {
                 self.value(schema, At { node, label: key, depth: at.depth + 1 }, &mut problems.key(key));
             } else if !known.knows(key) {
-                problems.key(key).error("is not a key here", instead_of(key, &known.names, table));
+                problems.key(key).error(UNKNOWN_KEY, instead_of(key, &known.names, table));
             }
         }
     }
