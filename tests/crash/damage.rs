@@ -85,7 +85,9 @@ fn through(how: Damage) {
     let saved = before.keys().filter(|id| delivered.contains(id.as_str())).count();
     match how {
         // Everything but the rows on a few pages.
-        Damage::FlippedBytes | Damage::CutShort => assert!(saved >= before.len() / 3, "{how:?}: {saved} of {} saved", before.len()),
+        Damage::FlippedBytes => assert!(saved >= before.len() / 3, "{how:?}: {saved} of {} saved", before.len()),
+        // What waits is the newest, and the newest stands at the end of the file, which is what is cut off.
+        Damage::CutShort => assert!(saved >= before.len() / 6, "{how:?}: {saved} of {} saved", before.len()),
         // A torn commit was never acknowledged; SQLite itself goes back to the last whole one.
         Damage::TornWal => assert!(saved >= before.len() / 2, "{how:?}: {saved} of {} saved", before.len()),
         Damage::Garbage | Damage::Emptied => assert_eq!(saved, 0),

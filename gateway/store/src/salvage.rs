@@ -150,6 +150,8 @@ struct Saved {
 
 /// Time for reading a damaged file: a gateway that does not come up helps nobody, and the file is kept.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A page of the smallest rows that we make holds more than this.
+const MOST_STEP: u64 = 4;
 /// Rows carried over in one transaction.
 const CHUNK: usize = 2_000;
 
@@ -164,10 +166,11 @@ impl Saved {
                 let last = rows.last().map(|(seq, _)| *seq);
                 match (last, broken) {
                     (Some(last), _) => (from, step) = (last + 1, 1),
-                    // Behind a broken page: further and further, until something is readable or nothing can be left.
+                    // Behind a broken page: in steps too short to pass over a whole one, as far as seqs are known to reach; beyond
+                    // that further and further.
                     (None, true) => {
                         from += step;
-                        step *= 2;
+                        step = if from < self.totals.next_seq { MOST_STEP.min(step * 2) } else { step * 2 };
                     }
                     (None, false) => break,
                 }
