@@ -92,13 +92,13 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
     let mut gateway = match start(config, requests).await {
         Ok(gateway) => gateway,
         Err(error) => {
-            error!(%error, "cannot open the log");
+            error!(%error, "cannot open the store");
             return Exit::StoreLost;
         }
     };
     notify(&[NotifyState::Ready]);
     info!(gateway = %gateway.config().gateway.id, version = env!("CARGO_PKG_VERSION"), "ready");
-    let log = gateway.parts().log.clone();
+    let (log, state) = (gateway.parts().log.clone(), gateway.parts().state.clone());
     let exit = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -107,6 +107,10 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
             },
             error = log.failed() => {
                 error!(%error, "the log can no longer keep its promise; ending, so that a fresh start can");
+                break Exit::StoreLost;
+            }
+            error = state.failed() => {
+                error!(%error, "devices and twins can no longer be kept; ending, so that a fresh start can");
                 break Exit::StoreLost;
             }
             Some(request) = asked.recv() => serve(&mut gateway, request, &path, &kinds).await,

@@ -16,7 +16,7 @@ use tidegate_core::{
     health::{Condition, Health},
     id::Name,
 };
-use tidegate_store::{Log, LogOptions, Opening, ReaderOptions, StoreError};
+use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -54,6 +54,8 @@ pub struct Gateway {
 pub struct Parts {
     /// The log of messages.
     pub log: Log,
+    /// Devices, twins, queues, users.
+    pub state: State,
     /// Counters and states.
     pub board: Board,
     /// What is wrong.
@@ -121,6 +123,7 @@ impl Gateway {
     /// Stops in the order of the data, and closes the log last.
     pub async fn stop(self) {
         self.supervisor.stop_all().await;
+        self.parts.state.close().await;
         self.parts.log.close().await;
     }
 
@@ -289,17 +292,19 @@ fn open(config: &Config) -> Result<Parts, StoreError> {
     let max_size = config.log.max_size.unwrap_or_else(|| default_room(state_dir));
     let options = LogOptions { max_size, commit_interval: config.log.commit_interval, keep_delivered: config.log.keep_delivered };
     let (log, opening) = Log::open(state_dir, options, clock.clone())?;
-    tell(&opening, &health, &clock);
-    info!(folder = %state_dir.display(), max_size, "log open");
-    Ok(Parts { log, board: Board::default(), health, clock, pulses: Pulses::default() })
-}
-
-fn tell(opening: &Opening, health: &Health, clock: &SystemClock) {
-    if let Some(salvage) = &opening.salvaged {
-        let detail = salvage.to_string();
-        error!("{detail}");
-        health.raise(Condition::LogSalvaged, "", detail, clock.now().wall);
+    let (state, state_opening) = State::open(state_dir)?;
+    let salvaged = [
+        (Condition::LogSalvaged, opening.salvaged.map(|salvage| salvage.to_string())),
+        (Condition::StateSalvaged, state_opening.salvaged.map(|salvage| salvage.to_string())),
+    ];
+    for (condition, detail) in salvaged {
+        if let Some(detail) = detail {
+            error!("{detail}");
+            health.raise(condition, "", detail, clock.now().wall);
+        }
     }
+    info!(folder = %state_dir.display(), max_size, "log open");
+    Ok(Parts { log, state, board: Board::default(), health, clock, pulses: Pulses::default() })
 }
 
 /// A tenth of the file system, at least 64 MiB.

@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod catalogue;
 pub mod clock;
 pub mod command;
+pub mod device;
 pub mod dialect;
 pub mod health;
 pub mod id;

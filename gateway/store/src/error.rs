@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use tidegate_core::adapter::Disposition;
 
+use crate::StateError;
+
 /// What is wrong with the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -39,6 +41,9 @@ pub enum StoreError {
     /// A reader of this name is in use.
     #[error("log: reader {0} is already in use")]
     InUse(String),
+    /// What is kept beside the log.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl StoreError {

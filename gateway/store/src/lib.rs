@@ -26,6 +26,8 @@
 //! the next `seq` are rows of one small table, so that a commit touches one page for all of them.
 //!
 //! Nothing here knows about MQTT, and no error of a reader can lose a row: an unsettled message is leased again.
+//!
+//! What is kept beside the log (devices, twins, queues of C2D messages, users) is in a file of its own: [`State`].
 
 mod commit;
 mod cursor;
@@ -40,6 +42,7 @@ mod room;
 mod row;
 mod salvage;
 mod schema;
+mod state;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -51,4 +54,5 @@ pub use log::{Counters, Log, LogOptions, Opening, Slot, Urgency};
 pub use place::Replay;
 pub use reader::{Leased, Reader, ReaderOptions};
 pub use salvage::Salvage;
+pub use state::{NewDevice, State, StateError, StateOpening, StateSalvage, Written};
 pub use status::{ClassStatus, Inspection, ReaderStatus, Status, inspect};

@@ -2,7 +2,7 @@
 //! into a new one, and the rest becomes a gap with reason `corrupt`.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -84,13 +84,13 @@ pub(crate) fn open_or_salvage(dir: &Path, max_size: u64) -> Result<(Connection, 
 }
 
 /// Not damage: no permission, read-only, locked by another process.
-fn is_about_access(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_about_access(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly};
     matches!(error.sqlite_error_code(), Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | PermissionDenied | ReadOnly))
 }
 
 fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError> {
-    let kept_as = put_aside(dir)?;
+    let kept_as = put_aside(dir, schema::FILE)?;
     let mut fresh = schema::open(dir, max_size).map_err(|e| StoreError::open(schema::file(dir), format!("{e:?}")))?;
     let mut saved = Saved { totals: Totals { next_seq: 1, ..Totals::default() }, counted: 0, highest: 0 };
     let (mut places, mut lost) = (Default::default(), 0);
@@ -125,13 +125,13 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
     Ok(Salvage { kept_as, saved: rows, lost, why })
 }
 
-/// Renames the file and what belongs to it.
-fn put_aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let file = schema::file(dir);
+/// Renames a database file of the folder and what belongs to it.
+pub(crate) fn put_aside(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let file = dir.join(name);
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let stamp = Timestamp(seconds as i64 * 1000).to_string().replace([':', '.'], "");
-    let name = |n: u32| dir.join(format!("{}.damaged-{stamp}{}", schema::FILE, if n == 0 { String::new() } else { format!("-{n}") }));
-    let kept_as = (0..).map(name).find(|path| !path.exists()).ok_or_else(|| StoreError::Failed("no name left".into()))?;
+    let new_name = |n: u32| dir.join(format!("{name}.damaged-{stamp}{}", if n == 0 { String::new() } else { format!("-{n}") }));
+    let kept_as = (0..).map(new_name).find(|path| !path.exists()).ok_or_else(|| io::Error::other("no name left"))?;
     fs::rename(&file, &kept_as)?;
     for tail in ["-wal", "-shm"] {
         let with = |path: &Path| PathBuf::from(format!("{}{tail}", path.display()));
