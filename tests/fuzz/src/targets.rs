@@ -6,8 +6,10 @@ use tidegate_core::{
     dialect::{
         bag,
         connection::ConnectionString,
+        edge_route,
         identity::{Identity, UserName},
         key::Key,
+        query::{Query, Source},
         sas::Token,
         topic,
     },
@@ -30,6 +32,21 @@ fn bag() {
         let borrowed = pairs.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         assert_eq!(bag::decode(&bag::encode_all(borrowed)), pairs, "what was decoded survives another journey");
         bag::decode_strict(input).ok();
+    });
+}
+
+#[test]
+fn routing_queries() {
+    text(|input| {
+        for source in [Source::Messages, Source::TwinChanges] {
+            if let Err(error) = Query::compile(input, source) {
+                assert!(input.get(error.at.clone()).is_some(), "{error:?}");
+                assert!(!error.pointed_at(input).is_empty());
+            }
+        }
+        if let Err(error) = edge_route::parse(input) {
+            assert!(input.get(error.at.clone()).is_some(), "{error:?}");
+        }
     });
 }
 

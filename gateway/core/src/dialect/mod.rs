@@ -12,8 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 
 pub mod bag;
 pub mod connection;
+pub mod edge_route;
 pub mod identity;
 pub mod key;
+pub mod query;
 pub mod sas;
 pub mod topic;
 
