@@ -21,6 +21,7 @@ use crate::{
     StoreError,
     error::{is_damage, is_full},
     gap::{self, GapReason, Loss},
+    inbox,
     place::{Lane, Place},
     request::{Append, Passed, ReaderShared, Shared},
     room, row, salvage,
@@ -35,6 +36,7 @@ struct Outcome {
     totals: Totals,
     places: Vec<(String, Place)>,
     seqs: Vec<(u64, u64)>,
+    answers: Vec<Option<inbox::Answer>>,
     heads: [u64; 4],
     bytes: u64,
     evicted: bool,
@@ -64,7 +66,8 @@ impl Taken {
 impl Writer {
     /// Commits the appends with everything that readers have settled. An error means that the promise is lost; a disk without
     /// room is no such error but `false`: who waits is told, and the loss is recorded as soon as that can be done.
-    pub(crate) fn commit(&mut self, appends: Vec<Append>) -> Result<bool, StoreError> {
+    pub(crate) fn commit(&mut self, mut appends: Vec<Append>) -> Result<bool, StoreError> {
+        inbox::withdraw(&self.connection, &mut appends)?;
         let losses = std::mem::take(&mut self.unrecorded);
         for attempt in 0..3 {
             match self.attempt(&appends, &losses) {
@@ -108,6 +111,7 @@ impl Writer {
         let now = shared.clock.now();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let seqs = append_all(&transaction, appends, now, &mut totals, &mut places)?;
+        let answers = inbox::apply(&transaction, appends, now, shared.waits_for_time(now))?;
         let mut room =
             room::Room { connection: &transaction, totals: &mut totals, places: &mut places, losses: &mut losses, shared: &shared };
         room.let_go_of_delivered(self.options.keep_delivered, now)?;
@@ -126,7 +130,7 @@ impl Writer {
         let bytes = appends.iter().flat_map(|a| &a.messages).map(|m| m.size() as u64).sum();
         let gap_readers = losses.into_iter().map(|loss| loss.reader).collect();
         let places = places.into_iter().collect();
-        Ok(Outcome { totals, places, seqs, heads, bytes, evicted, lost, for_room, durable: Vec::new(), gap_readers })
+        Ok(Outcome { totals, places, seqs, answers, heads, bytes, evicted, lost, for_room, durable: Vec::new(), gap_readers })
     }
 
     fn told_all(&mut self, appends: Vec<Append>, outcome: Outcome) {
@@ -160,12 +164,15 @@ impl Writer {
         if count > 0 {
             shared.heads.send_replace(outcome.heads);
         }
-        for (append, seqs) in appends.into_iter().zip(outcome.seqs) {
+        for ((append, seqs), answer) in appends.into_iter().zip(outcome.seqs).zip(outcome.answers) {
             if let Some(receipt) = append.receipt {
                 receipt.sign();
             }
             if let Some(done) = append.done {
                 done.send(Ok(seqs)).ok();
+            }
+            if let (Some(told), Some(answer)) = (append.told, answer) {
+                told.send(Ok(answer)).ok();
             }
         }
     }
@@ -240,7 +247,10 @@ impl Writer {
         self.unrecorded = losses;
         let mut dropped = 0;
         for append in appends {
-            let waits = append.receipt.is_some() || append.done.is_some();
+            let waits = append.receipt.is_some() || append.done.is_some() || append.told.is_some();
+            if let Some(told) = append.told {
+                told.send(Err(StoreError::Full(error.to_string()))).ok();
+            }
             if let Some(done) = append.done {
                 done.send(Err(StoreError::Full(error.to_string()))).ok();
             }
@@ -266,6 +276,7 @@ impl Writer {
     pub(crate) fn correct(&mut self, trusted: Stamp) -> Result<u64, StoreError> {
         /// Rows in one transaction.
         const CHUNK: u64 = 5_000;
+        inbox::correct(&self.connection, trusted)?;
         let Some(mut from) = self.totals.unsynced_from else { return Ok(0) };
         let (mut corrected, end) = (0, self.totals.next_seq);
         let offset = trusted.wall.0 - trusted.since_boot_ms as i64;

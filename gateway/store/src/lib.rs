@@ -11,6 +11,7 @@
 //! | after the leaf measured, before `append` returned | lost, at most `commit_interval` of lazily appended readings; whoever waits for a receipt gets none and sends again |
 //! | after `append` returned | it will be delivered, or be in the gap ledger |
 //! | after publish, before the settle was committed | leased again under the same id: at most `window` messages of each reader |
+//! | between two steps of a command | as [`inbox`] says |
 //! | inside a commit | the whole commit is there or none of it: messages, places, totals and gaps move together |
 //! | while a wrong time is corrected | corrected in chunks; what is left is corrected when the time is known again |
 //! | while room is made | the rows dropped and the gap that counts them are one transaction |
@@ -34,6 +35,7 @@ mod cursor;
 mod error;
 mod fetch;
 mod gap;
+pub mod inbox;
 mod log;
 mod place;
 mod reader;
@@ -50,6 +52,7 @@ mod writer;
 
 pub use error::StoreError;
 pub use gap::{Gap, GapReason};
+pub use inbox::Inbox;
 pub use log::{Counters, Log, LogOptions, Opening, Slot, Urgency};
 pub use place::Replay;
 pub use reader::{Leased, Reader, ReaderOptions};

@@ -22,7 +22,7 @@ use tidegate_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Reader, ReaderOptions, Salvage, StoreError,
+    Inbox, Reader, ReaderOptions, Salvage, StoreError,
     fetch::Fetcher,
     gap::Gap,
     reader::Ends,
@@ -105,7 +105,7 @@ pub struct Slot(mpsc::OwnedPermit<Request>);
 impl Slot {
     /// Hands messages over without waiting. The receipt is signed once they are on disk, and dropped if they never will be.
     pub fn append(self, messages: Vec<Message>, urgency: Urgency, receipt: Option<Receipt>) {
-        self.0.send(Request::Append(Append { messages, now: urgency == Urgency::Now, receipt, done: None }));
+        self.0.send(Request::Append(Append { messages, now: urgency == Urgency::Now, receipt, ..Append::default() }));
     }
 }
 
@@ -136,7 +136,7 @@ impl Log {
 
     /// Appends and returns the first and the last seq once the messages are on disk.
     pub async fn append(&self, messages: Vec<Message>, urgency: Urgency) -> Result<(u64, u64), StoreError> {
-        self.ask(|done| Request::Append(Append { messages, now: urgency == Urgency::Now, receipt: None, done: Some(done) })).await
+        self.ask(|done| Request::Append(Append { messages, now: urgency == Urgency::Now, done: Some(done), ..Append::default() })).await
     }
 
     /// The reader of this name; a new one begins before the oldest message kept. One at a time.
@@ -176,6 +176,11 @@ impl Log {
     pub fn time_floor(&self) -> Option<Timestamp> {
         let floor = self.shared.time_floor.load(Acquire);
         (floor > 0).then_some(Timestamp(floor))
+    }
+
+    /// The commands on their way down, which are kept in the same file.
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(self.clone())
     }
 
     /// Since the process started.
@@ -226,7 +231,7 @@ impl Log {
         self.requests.send(request).await.map_err(|_| self.why_closed())
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(request(reply)).await?;
         answer.await.map_err(|_| self.why_closed())?

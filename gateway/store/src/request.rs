@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Acquire},
     },
 };
 
 use tidegate_core::{
     adapter::Receipt,
-    clock::{Clock, Stamp},
+    clock::{Clock, Stamp, TimeQuality},
     message::Message,
 };
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     StoreError,
     gap::{Gap, Loss},
+    inbox,
     place::{Place, Span},
     status::Status,
 };
@@ -29,11 +30,15 @@ pub(crate) const REQUESTS: usize = 1024;
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Messages that belong into one commit.
+#[derive(Default)]
 pub(crate) struct Append {
     pub(crate) messages: Vec<Message>,
     pub(crate) now: bool,
     pub(crate) receipt: Option<Receipt>,
     pub(crate) done: Option<Reply<(u64, u64)>>,
+    /// What the same transaction does to the inbox, and its line in the audit.
+    pub(crate) inbox: Option<Box<inbox::Work>>,
+    pub(crate) told: Option<Reply<inbox::Answer>>,
 }
 
 pub(crate) enum Request {
@@ -50,13 +55,18 @@ pub(crate) enum Request {
     Correct(Stamp, Reply<u64>),
     Status(Reply<Status>),
     Gaps(usize, Reply<Vec<Gap>>),
+    /// A question of the inbox.
+    Look(inbox::Look),
     Close(oneshot::Sender<()>),
 }
 
 impl Request {
     /// Nothing that waits for a commit matters to it.
     pub(crate) fn only_asks(&self) -> bool {
-        matches!(self, Request::Readers(_) | Request::TakeGaps(..) | Request::Told(_) | Request::Status(_) | Request::Gaps(..))
+        matches!(
+            self,
+            Request::Readers(_) | Request::TakeGaps(..) | Request::Told(_) | Request::Status(_) | Request::Gaps(..) | Request::Look(_)
+        )
     }
 }
 
@@ -95,6 +105,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn readers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ReaderShared>>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock is not trusted and may still become so.
+    pub(crate) fn waits_for_time(&self, now: Stamp) -> bool {
+        self.hold.load(Acquire) && now.quality == TimeQuality::Unsynced
     }
 
     pub(crate) fn fail(&self, error: StoreError) {

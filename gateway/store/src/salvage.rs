@@ -20,6 +20,7 @@ use crate::{
     StoreError,
     commit::write_note,
     gap::{self, GapReason, Loss, UNKNOWN_LEAF},
+    inbox,
     place::Place,
     row::{self, Found},
     schema::{self, OpenError},
@@ -116,6 +117,7 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
             }
             saved.copy(&damaged, &mut fresh)?;
             copy_gaps(&damaged, &fresh);
+            inbox::carry_over(&damaged, &fresh);
         }
         Err(error) => warn!(%error, "nothing of the damaged log can be read"),
     }

@@ -10,7 +10,7 @@ use crate::StoreError;
 pub(crate) const FILE: &str = "log.db";
 
 /// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql")];
 
 /// Pages in the WAL before it is copied into the database: 4 MiB, so that pages which change with each commit are
 /// copied once in many commits.
@@ -98,6 +98,7 @@ pub(crate) fn looks_sound(connection: &Connection) -> rusqlite::Result<bool> {
         }
     }
     connection.query_row("SELECT count(*) FROM note", [], |row| row.get::<_, i64>(0))?;
+    connection.query_row("SELECT count(*) FROM command", [], |row| row.get::<_, i64>(0))?;
     connection.query_row("SELECT count(*) FROM gap", [], |row| row.get::<_, i64>(0))?;
     if pages > CHECKED_PAGES {
         return Ok(true);

@@ -15,22 +15,22 @@ use tidegate_core::{
 
 use super::*;
 
-pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-pub(super) fn options() -> LogOptions {
+pub(crate) fn options() -> LogOptions {
     LogOptions { max_size: 8 << 20, commit_interval: Duration::from_millis(5), keep_delivered: Duration::ZERO }
 }
 
-pub(super) fn reading() -> ReaderOptions {
+pub(crate) fn reading() -> ReaderOptions {
     ReaderOptions { window: 64, replay: Replay::InOrder, ttl: None }
 }
 
-pub(super) fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("valid")
 }
 
 /// A message whose body is its number.
-pub(super) fn message(clock: &HandClock, class: Class, number: u64, padding: usize) -> Message {
+pub(crate) fn message(clock: &HandClock, class: Class, number: u64, padding: usize) -> Message {
     use tidegate_core::clock::Clock;
     Message {
         id: MessageId::fresh(),
@@ -45,11 +45,11 @@ pub(super) fn message(clock: &HandClock, class: Class, number: u64, padding: usi
 }
 
 /// The number in a body; `None` for a gap's message.
-pub(super) fn number(message: &Message) -> Option<u64> {
+pub(crate) fn number(message: &Message) -> Option<u64> {
     std::str::from_utf8(message.body.stored()).ok()?.trim().parse().ok()
 }
 
-pub(super) fn open(dir: &Path, clock: &Arc<HandClock>, options: LogOptions) -> Log {
+pub(crate) fn open(dir: &Path, clock: &Arc<HandClock>, options: LogOptions) -> Log {
     let (log, _) = Log::open(dir, options, clock.clone()).expect("opens");
     log.hold_unsynced(false);
     log
@@ -61,7 +61,7 @@ async fn fill(log: &Log, clock: &HandClock, numbers: std::ops::Range<u64>) {
 }
 
 /// Leases and settles as delivered until nothing comes for a moment; what came.
-async fn drain(reader: &mut Reader) -> Vec<u64> {
+pub(crate) async fn drain(reader: &mut Reader) -> Vec<u64> {
     let mut came = Vec::new();
     while let Ok(leased) = tokio::time::timeout(Duration::from_millis(300), reader.lease(50)).await {
         for leased in leased.expect("leases") {

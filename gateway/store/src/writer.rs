@@ -205,6 +205,7 @@ impl Writer {
             Request::Correct(stamp, reply) => drop(reply.send(self.correct(stamp))),
             Request::Status(reply) => drop(reply.send(self.status())),
             Request::Gaps(most, reply) => drop(reply.send(status::gaps(&self.connection, most).map_err(StoreError::from))),
+            Request::Look(look) => look(&self.connection),
             Request::Close(done) => return Some(Some(done)),
         }
         None
