@@ -25,7 +25,7 @@ const EDGES: &[(&str, &str, &[&str])] = &[
 /// Crates that only these of ours may use: who else needs one has crossed a seam.
 const KEPT: &[(&str, &[&str])] = &[
     ("rusqlite", &["tidegate-store"]),
-    ("rumqttc", &["tidegate"]),
+    ("rumqttc", &["tidegate", "tidegate-endpoint"]),
     ("rumqttd", &["tidegate", "tidegate-endpoint"]),
     ("tokio-modbus", &["tidegate-adapters", "tidegate"]),
     ("tokio-serial", &["tidegate-adapters", "tidegate"]),

@@ -12,6 +12,7 @@ pub mod upstream;
 
 pub mod board;
 pub mod pulse;
+pub mod records;
 pub mod supervise;
 pub mod timekeeper;
 pub mod unit;

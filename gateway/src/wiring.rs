@@ -16,6 +16,7 @@ use tidegate_core::{
     health::{Condition, Health},
     id::Name,
 };
+use tidegate_endpoint::{C2dRules, Hub};
 use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::{
     leaf::{Leaves, ORDERS, Order},
     normalise::Normaliser,
     pulse::Pulses,
+    records::{LogOutlet, StateRecords},
     supervise::Supervisor,
     timekeeper::Timekeeper,
     unit::{Stage, Unit},
@@ -56,6 +58,8 @@ pub struct Parts {
     pub log: Log,
     /// Devices, twins, queues, users.
     pub state: State,
+    /// The hub to the devices below, for whoever serves its service side.
+    pub hub: Hub,
     /// Counters and states.
     pub board: Board,
     /// What is wrong.
@@ -304,7 +308,9 @@ fn open(config: &Config) -> Result<Parts, StoreError> {
         }
     }
     info!(folder = %state_dir.display(), max_size, "log open");
-    Ok(Parts { log, state, board: Board::default(), health, clock, pulses: Pulses::default() })
+    let (records, outlet) = (StateRecords(state.clone()), LogOutlet(log.clone()));
+    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), C2dRules::default());
+    Ok(Parts { log, state, hub, board: Board::default(), health, clock, pulses: Pulses::default() })
 }
 
 /// A tenth of the file system, at least 64 MiB.

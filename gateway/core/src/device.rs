@@ -25,6 +25,36 @@ pub struct Device {
     pub changed: Timestamp,
 }
 
+/// A registry entry to be made.
+#[derive(Debug, Clone)]
+pub struct NewDevice {
+    /// Who.
+    pub identity: Identity,
+    /// How it will prove that.
+    pub proof: Proof,
+    /// Whether it may connect.
+    pub enabled: bool,
+    /// Why it is as it is, for people.
+    pub reason: Option<String>,
+    /// For its generation: any text that no earlier device of this name had.
+    pub generation: String,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What became of a change to the registry.
+#[derive(Debug, Clone)]
+pub enum Written {
+    /// It is as given.
+    Done(Device),
+    /// There is one of this name already.
+    Exists,
+    /// There is none of this name; for a module, or its device is not there.
+    Missing,
+    /// It has been changed since: its etag is another.
+    Changed,
+}
+
 /// How a device proves who it is.
 #[derive(Debug, Clone)]
 pub enum Proof {

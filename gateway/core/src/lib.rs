@@ -9,6 +9,7 @@
 
 pub mod adapter;
 pub mod backoff;
+pub mod c2d;
 pub mod catalogue;
 pub mod clock;
 pub mod command;
@@ -21,5 +22,6 @@ pub mod problem;
 pub mod profile;
 pub mod quantity;
 pub mod reading;
+pub mod twin;
 pub mod upstream;
 pub mod wire;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Stamp,
+    clock::{Stamp, Timestamp},
     id::{LeafId, MessageId},
 };
 
@@ -70,6 +70,23 @@ pub struct SystemProperties {
     pub message_id: Option<String>,
     /// `$.sub`, the component of a modelled device.
     pub subject: Option<String>,
+    /// Who sent it to our own endpoint, and when it came; `None` for messages that did not come that way. Never leaves us upwards.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// The connection by which a message came to our own endpoint: what a hub notes with each message (reference §2.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The module, if it was one.
+    pub module: Option<String>,
+    /// How it had proved itself: `sas`, `x509` or `password`.
+    pub auth: Cow<'static, str>,
+    /// The device's generation in the registry.
+    pub generation: String,
+    /// The model that the device follows, a DTMI.
+    pub model: Option<String>,
+    /// When the message was accepted.
+    pub enqueued: Timestamp,
 }
 
 impl SystemProperties {
@@ -242,7 +259,7 @@ pub enum MessageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, HandClock, Timestamp};
+    use crate::clock::{Clock, HandClock};
 
     fn message(body: usize) -> Message {
         Message {

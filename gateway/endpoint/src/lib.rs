@@ -1,3 +1,37 @@
-//! The hub as leaf devices see it: sessions, device registry, twins, cloud-to-device queues, built-in endpoint.
+//! The hub as leaf devices see it, and as programs above see the devices.
 //!
-//! Nothing is built yet. The crate is here so that the arrows of the workspace are held by a test from the beginning.
+//! # What is promised
+//!
+//! - A PUBACK goes out only after the log has the message, and in the order in which the publishes came.
+//! - A C2D message, a twin change, a registry entry that was accepted is on disk; each C2D message ends in exactly one way.
+//! - A device reaches its own topics and nothing else, whatever it sends. A bad packet ends that session and disturbs no other.
+//! - What strangers and devices can make us hold is bounded by the constants of [`limits`].
+//! - Every refusal is an [`Event`] that says why.
+//!
+//! | power is cut … | then |
+//! |---|---|
+//! | before a PUBACK went out | the device sends again |
+//! | after a PUBACK | the message is in the log |
+//! | after a C2D message was sent down, before the device's PUBACK was kept | the device gets it again |
+//! | while a method call waits | nothing is kept of it; the caller hears nothing and must not assume either |
+//!
+//! # What is elsewhere
+//!
+//! Nothing here knows SQLite or the log: [`Records`] and [`Outlet`] are implemented by whoever wires the endpoint in. The words of the
+//! dialect (topics, bags, tokens, user names) are `tidegate_core::dialect`; twins and C2D messages are words of the core too.
+
+#![expect(dead_code, reason = "sessions use the rest, and come with the listener")]
+
+mod error;
+mod event;
+mod hub;
+pub mod limits;
+mod live;
+mod password;
+mod records;
+
+pub use error::HubError;
+pub use event::{Event, EventKind};
+pub use hub::{C2dRules, Connection, Counters, Door, Expiry, Hub, MethodCall, NewProof, Sent, connection_string};
+pub use live::MethodAnswer;
+pub use records::{Kept, Outlet, Records, RecordsError};

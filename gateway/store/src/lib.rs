@@ -57,5 +57,5 @@ pub use log::{Counters, Log, LogOptions, Opening, Slot, Urgency};
 pub use place::Replay;
 pub use reader::{Leased, Reader, ReaderOptions};
 pub use salvage::Salvage;
-pub use state::{NewDevice, State, StateError, StateOpening, StateSalvage, Written};
+pub use state::{State, StateError, StateOpening, StateSalvage};
 pub use status::{ClassStatus, Inspection, ReaderStatus, Status, inspect};

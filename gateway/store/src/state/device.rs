@@ -1,45 +1,15 @@
 //! The device registry.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use secrecy::ExposeSecret;
 use tidegate_core::{
     clock::Timestamp,
-    device::{Device, PasswordHash, Proof, Thumbprint},
+    device::{Device, NewDevice, PasswordHash, Proof, Thumbprint, Written},
     dialect::{identity::Identity, key::Key},
     id::HubDeviceId,
 };
 
 use super::{State, StateError};
-
-/// A registry entry to be made.
-#[derive(Debug, Clone)]
-pub struct NewDevice {
-    /// Who.
-    pub identity: Identity,
-    /// How it will prove that.
-    pub proof: Proof,
-    /// Whether it may connect.
-    pub enabled: bool,
-    /// Why it is as it is, for people.
-    pub reason: Option<String>,
-    /// For its generation: any text that no earlier device of this name had.
-    pub generation: String,
-    /// Now.
-    pub now: Timestamp,
-}
-
-/// What became of a change to the registry.
-#[derive(Debug, Clone)]
-pub enum Written {
-    /// It is as given.
-    Done(Device),
-    /// There is one of this name already.
-    Exists,
-    /// There is none of this name; for a module, or its device is not there.
-    Missing,
-    /// It has been changed since: its etag is another.
-    Changed,
-}
 
 const COLUMNS: &str =
     "id, device, module, generation, etag, enabled, reason, proof, primary_secret, secondary_secret, created_ms, changed_ms";
@@ -106,17 +76,10 @@ impl State {
         self.run(|connection| Ok(connection.query_row("SELECT count(*) FROM device", [], |row| row.get::<_, i64>(0))?.unsigned_abs())).await
     }
 
-    /// Replaces proof, status and reason of an entry, if it still has this etag (`None`: whatever it has).
-    pub async fn change_device(
-        &self,
-        identity: Identity,
-        etag: Option<u64>,
-        proof: Proof,
-        enabled: bool,
-        reason: Option<String>,
-        now: Timestamp,
-    ) -> Result<Written, StateError> {
+    /// Replaces proof, status and reason of an entry, if it still has this etag (`None`: whatever it has). Its generation stays.
+    pub async fn change_device(&self, new: NewDevice, etag: Option<u64>) -> Result<Written, StateError> {
         self.run(move |connection| {
+            let NewDevice { identity, proof, enabled, reason, now, .. } = new;
             let id = match unchanged(connection, &identity, etag)? {
                 Ok(id) => id,
                 Err(why) => return Ok(why),
@@ -155,7 +118,13 @@ fn module(identity: &Identity) -> &str {
     identity.module.as_ref().map_or("", HubDeviceId::as_str)
 }
 
-/// The entry and its row, by which the other tables know it.
+/// The row of an identity, by which the other tables know it.
+pub(super) fn row_of(connection: &Connection, identity: &Identity) -> Result<Option<i64>, StateError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM device WHERE device=? AND module=?")?;
+    Ok(statement.query_row([identity.device.as_str(), module(identity)], |row| row.get(0)).optional()?)
+}
+
+/// The entry and its row.
 fn find(connection: &Connection, identity: &Identity) -> Result<Option<(i64, Device)>, StateError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM device WHERE device=? AND module=?"))?;
     let mut rows = statement.query([identity.device.as_str(), module(identity)])?;

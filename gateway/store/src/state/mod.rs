@@ -25,15 +25,17 @@ use std::{fmt, path::Path};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod c2d;
 mod device;
 mod error;
 mod keeper;
 mod salvage;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
+mod twin;
 
-pub use device::{NewDevice, Written};
 pub use error::StateError;
 pub use salvage::StateSalvage;
 

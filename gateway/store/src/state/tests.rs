@@ -3,11 +3,15 @@
 
 use std::fs;
 
+use bytes::Bytes;
+use serde_json::json;
 use tempfile::TempDir;
 use tidegate_core::{
+    c2d::{Ack, Enqueued, NewC2d, Settled, Settlement},
     clock::Timestamp,
-    device::{Device, Proof, Thumbprint},
+    device::{Device, NewDevice, Proof, Thumbprint, Written},
     dialect::{identity::Identity, key::Key},
+    twin::{Change, Changed},
 };
 
 use super::*;
@@ -53,7 +57,8 @@ async fn a_device_survives_the_next_opening_and_only_its_owner_may_read_the_file
     done(state.create_device(new("leaf-01/camera")).await).await;
     let print = Thumbprint::new(&"AB".repeat(32)).expect("64 digits");
     let proof = Proof::Thumbprints { primary: print.clone(), secondary: None };
-    done(state.change_device(identity("leaf-01"), Some(1), proof, false, Some("stolen".into()), Timestamp(2_000)).await).await;
+    let change = NewDevice { proof, enabled: false, reason: Some("stolen".into()), now: Timestamp(2_000), ..new("leaf-01") };
+    done(state.change_device(change, Some(1)).await).await;
     // Not closed: as after a kill.
     drop(state);
     let state = open(&dir);
@@ -148,9 +153,13 @@ async fn a_damaged_file_is_kept_and_what_is_readable_is_carried_over() {
     for turn in 0..10_usize {
         let dir = tempfile::tempdir().expect("a folder");
         let state = open(&dir);
+        // All at once, so that they share commits.
+        let mut creating = tokio::task::JoinSet::new();
         for n in 0..DEVICES {
-            done(state.create_device(new(&format!("device-{n}"))).await).await;
+            let state = state.clone();
+            creating.spawn(async move { state.create_device(new(&format!("device-{n}"))).await.expect("kept") });
         }
+        creating.join_all().await;
         state.close().await;
         let path = dir.path().join("state.db");
         let mut bytes = fs::read(&path).expect("readable");
@@ -190,4 +199,86 @@ async fn a_file_of_a_newer_version_is_left_alone() {
     state.run(|connection| Ok(connection.pragma_update(None, "user_version", 999)?)).await.expect("set");
     state.close().await;
     assert!(matches!(State::open(dir.path()), Err(StateError::Newer { found: 999, .. })));
+}
+
+fn c2d(message_id: &str, ack: Ack) -> NewC2d {
+    let properties = vec![("site".to_owned(), "hall 3".to_owned())];
+    NewC2d { message_id: Some(message_id.to_owned()), ack, properties, body: Bytes::from_static(b"hello") }
+}
+
+#[tokio::test]
+async fn a_queue_keeps_its_order_and_its_limit_and_every_message_ends_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = open(&dir);
+    done(state.create_device(new("a")).await).await;
+    let (now, later) = (Timestamp(1_000), Timestamp(9_000));
+    assert_eq!(state.enqueue_c2d(identity("b"), c2d("m", Ack::Full), later, now).await.expect("answered"), Enqueued::Missing);
+    for n in 0..50 {
+        let kept = state.enqueue_c2d(identity("a"), c2d(&format!("m{n}"), Ack::Full), later, now).await.expect("answered");
+        assert!(matches!(kept, Enqueued::Accepted(_)));
+    }
+    assert_eq!(state.enqueue_c2d(identity("a"), c2d("m50", Ack::Full), later, now).await.expect("answered"), Enqueued::Full);
+    drop(state);
+    let state = open(&dir);
+    let waiting = state.c2d_after(identity("a"), 0, 100).await.expect("listed");
+    let names: Vec<_> = waiting.iter().filter_map(|message| message.message_id.clone()).collect();
+    assert_eq!(names, (0..50).map(|n| format!("m{n}")).collect::<Vec<_>>());
+    assert_eq!((&waiting[0].body[..], waiting[0].properties[0].1.as_str()), (&b"hello"[..], "hall 3"));
+    let settle = async |ids: &[i64], what| state.settle_c2d(identity("a"), ids.to_vec(), what, 2, now).await.expect("settled");
+    let ids: Vec<i64> = waiting.iter().map(|message| message.id).collect();
+    assert_eq!(settle(&ids[..2], Settlement::Complete).await, [Settled::Completed, Settled::Completed]);
+    assert_eq!(settle(&ids[..1], Settlement::Complete).await, [Settled::Gone], "not twice");
+    assert_eq!(settle(&ids[2..3], Settlement::Reject).await, [Settled::DeadLettered { deliveries: 0 }]);
+    assert_eq!(settle(&ids[3..4], Settlement::Abandon).await, [Settled::Enqueued { deliveries: 1 }]);
+    assert_eq!(settle(&ids[3..4], Settlement::Abandon).await, [Settled::DeadLettered { deliveries: 2 }]);
+    assert_eq!(state.expire_c2d(Timestamp(8_999), Timestamp(0)).await.expect("done"), (0, Some(later)));
+    assert_eq!(state.expire_c2d(later, Timestamp(0)).await.expect("done"), (46, None));
+    let codes: Vec<&str> = state.feedback(100).await.expect("listed").iter().map(|record| record.code.word()).collect();
+    assert_eq!(codes[..5], ["Success", "Success", "Rejected", "DeliveryCountExceeded", "Expired"]);
+    assert_eq!(codes.len(), 50);
+    let first = state.feedback(1).await.expect("listed")[0].clone();
+    assert_eq!((first.device.as_str(), first.message_id.as_str(), first.enqueued), ("a", "m0", now));
+    assert_eq!(state.take_feedback(first.id).await.expect("taken"), 1);
+    assert_eq!(state.enqueue_c2d(identity("a"), c2d("p", Ack::None), later, now).await.expect("kept"), Enqueued::Accepted(51));
+    assert_eq!(state.purge_c2d(identity("a"), now).await.expect("done"), Some(1));
+    assert_eq!(state.feedback(100).await.expect("listed").len(), 49, "nobody wanted to know of the last one");
+    done(state.delete_device(identity("a"), None).await).await;
+    assert!(state.feedback(100).await.expect("listed").is_empty(), "it went with its device");
+}
+
+#[tokio::test]
+async fn twins_change_whole_or_not_at_all_and_survive() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = open(&dir);
+    done(state.create_device(new("a")).await).await;
+    let object = |value: serde_json::Value| value.as_object().cloned();
+    let change = Change { tags: object(json!({ "hall": 3 })), desired: object(json!({ "freq": "5m" })), ..Change::default() };
+    let changed = state.change_twin(identity("a"), change, Timestamp(5)).await.expect("kept");
+    assert!(matches!(changed, Changed::Done { desired: Some(patch), .. } if patch.len() == 1));
+    let bad = Change { tags: object(json!({ "hall": 4 })), desired: object(json!({ "a.b": 1 })), ..Change::default() };
+    assert!(matches!(state.change_twin(identity("a"), bad, Timestamp(6)).await.expect("answered"), Changed::Refused(_)));
+    let stale = Change { reported: object(json!({ "x": 1 })), if_reported: Some(7), ..Change::default() };
+    assert!(matches!(state.change_twin(identity("a"), stale, Timestamp(7)).await.expect("answered"), Changed::Stale));
+    drop(state);
+    let state = open(&dir);
+    let twin = state.twin(identity("a")).await.expect("readable").expect("there");
+    assert_eq!((twin.version, twin.desired.version, twin.reported.version), (3, 2, 1));
+    assert_eq!((twin.tags["hall"].clone(), twin.desired.values["freq"].clone()), (json!(3), json!("5m")));
+    assert!(state.twin(identity("b")).await.expect("answered").is_none());
+}
+
+#[tokio::test]
+async fn a_session_is_kept_with_its_subscription_until_a_clean_one_comes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = open(&dir);
+    done(state.create_device(new("a")).await).await;
+    let opened = async |state: &State, keep| state.open_session(identity("a"), keep).await.expect("opened");
+    assert_eq!(opened(&state, true).await, (false, None));
+    assert_eq!(opened(&state, true).await, (true, None));
+    state.subscribe_session(identity("a"), Some(1)).await.expect("noted");
+    drop(state);
+    let state = open(&dir);
+    assert_eq!(opened(&state, true).await, (true, Some(1)));
+    assert_eq!(opened(&state, false).await, (false, None));
+    assert_eq!(opened(&state, true).await, (false, None), "the clean one left nothing");
 }

@@ -9,6 +9,8 @@ CREATE TABLE device (id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL,
 CREATE TABLE twin (device INTEGER PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE, version INTEGER NOT NULL,
     tags TEXT NOT NULL, desired TEXT NOT NULL, desired_version INTEGER NOT NULL, desired_stamps TEXT NOT NULL,
     reported TEXT NOT NULL, reported_version INTEGER NOT NULL, reported_stamps TEXT NOT NULL);
+-- An MQTT session that outlives its connection; c2d is the QoS at which it is subscribed to C2D messages, or NULL.
+CREATE TABLE session (device INTEGER PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE, c2d INTEGER);
 -- C2D messages that wait for their device, oldest first. deliveries counts abandons only (reference §3.2).
 CREATE TABLE c2d (id INTEGER PRIMARY KEY AUTOINCREMENT, device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
     enqueued_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, deliveries INTEGER NOT NULL, ack TEXT NOT NULL, message_id TEXT,
