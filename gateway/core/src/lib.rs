@@ -7,6 +7,7 @@
 //!
 //! The modules stand in the order in which a reading meets them.
 
+pub mod account;
 pub mod adapter;
 pub mod backoff;
 pub mod c2d;

@@ -25,6 +25,8 @@ use std::{fmt, path::Path};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod account;
+mod audit;
 mod c2d;
 mod device;
 mod error;
