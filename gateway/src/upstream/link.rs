@@ -5,17 +5,14 @@
 
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS, TlsConfiguration, Transport};
+use rumqttc::{Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS, TlsConfiguration, Transport};
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_core::upstream::UpstreamError;
 
-use super::{letter::Letter, words};
+use super::{letter::Letter, packets::Packets, words};
 
-/// Packet ids go round far outside any window of ours, so that an id is never used again while it is in flight.
-/// The client keeps some 90 bytes for each, so this is not the largest number there is.
-const PACKET_IDS: u16 = 4096;
-/// The largest window: a quarter of the ids.
-pub(super) const MOST_IN_FLIGHT: usize = PACKET_IDS as usize / 4;
+/// The largest window. Packet ids go round far outside it, so that an id is never used again while it is in flight.
+pub(super) const MOST_IN_FLIGHT: usize = 1024;
 
 /// Everything that one connection needs to come about.
 #[derive(Debug)]
@@ -53,23 +50,24 @@ pub(super) enum Carrier {
 
 /// A connection that has been accepted.
 pub(super) struct Connected {
-    pub(super) client: AsyncClient,
-    pub(super) event_loop: EventLoop,
+    pub(super) packets: Packets,
     /// Whether the broker knew us.
     pub(super) resumed: bool,
 }
 
 impl Link {
-    /// Connects. `requests` is how many requests the client's channel must hold.
-    pub(super) async fn open(self, requests: usize) -> Result<Connected, UpstreamError> {
+    /// Connects.
+    pub(super) async fn open(self) -> Result<Connected, UpstreamError> {
         let (target, answer_within) = (self.target.clone(), self.answer_within);
-        let (client, mut event_loop) = AsyncClient::new(self.options(), requests);
+        let mut event_loop = EventLoop::new(self.options(), 1);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(answer_within.as_secs().max(1));
         event_loop.set_network_options(network);
         match tokio::time::timeout(answer_within, event_loop.poll()).await {
-            Ok(Ok(Event::Incoming(Packet::ConnAck(ack)))) => Ok(Connected { client, event_loop, resumed: ack.session_present }),
+            Ok(Ok(Event::Incoming(Packet::ConnAck(ack)))) => {
+                Ok(Connected { resumed: ack.session_present, packets: Packets::over(event_loop) })
+            }
             Ok(Ok(_)) => Err(UpstreamError::Unreachable { target, why: "its answer to CONNECT is not CONNACK".to_owned() }),
             Ok(Err(error)) => Err(words::not_connected(&target, &error)),
             Err(_) => Err(UpstreamError::Unreachable { target, why: format!("no answer within {} s", answer_within.as_secs_f32()) }),
@@ -90,7 +88,7 @@ impl Link {
             .set_clean_session(false)
             .set_manual_acks(true)
             .set_keep_alive(self.keep_alive.max(Duration::from_secs(1)))
-            .set_inflight(PACKET_IDS)
+            .set_inflight(1)
             .set_max_packet_size(self.max_packet, self.max_packet);
         if let Some((name, password)) = self.login {
             options.set_credentials(name, password.expose_secret());

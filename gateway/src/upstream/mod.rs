@@ -17,6 +17,7 @@ pub mod mqtt;
 mod checks;
 pub mod letter;
 mod link;
+mod packets;
 mod receipts;
 mod secret;
 mod session;

@@ -1,11 +1,10 @@
-//! One session with a broker, from CONNACK to its end: the pump between the uplink's channels and the MQTT client.
+//! One session with a broker, from CONNACK to its end: the pump between the uplink's channels and the connection.
 //!
-//! One task owns it all. The client's `poll` runs as one unbroken future that is never dropped half-way, because a client that is
-//! dropped within a slow write may count a packet as sent that never left; it goes only together with its connection.
+//! One task owns it all.
 //!
-//! - **Fates.** The n-th publish handed to the client is the n-th that the client reports as sent, with its packet id; the broker
-//!   must acknowledge in that order (MQTT 3.1.1 §4.6). Anything else ends the session: what has no fate yet is sent again.
-//! - **Window.** It is filled up at every acknowledgement. A parcel is taken only if there is room for its fate as well, so telling
+//! - **Fates.** The broker must acknowledge in the order in which we published (MQTT 3.1.1 §4.6). Anything else ends the session:
+//!   what has no fate yet is sent again.
+//! - **Window.** It is filled up at every acknowledgement, and what is ready together leaves in one write ([`super::packets`]). A parcel is taken only if there is room for its fate as well, so telling
 //!   a fate never waits and a slow reader slows the intake, not the connection.
 //! - **Arrivals.** Handed on in order; when nobody takes them, the socket is not read. Acknowledged as [`super::receipts`] says.
 //! - **Limits.** An acknowledgement that does not come within `patience`, a subscription that is not answered, a goodbye that
@@ -16,12 +15,12 @@
 use std::{
     future::{pending, poll_fn},
     ops::ControlFlow,
-    pin::{Pin, pin},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Outgoing, Packet, PubAck, Publish, QoS, SubAck, SubscribeReasonCode};
+use rumqttc::{Packet, PubAck, Publish, QoS, SubAck, Subscribe, SubscribeReasonCode};
 use tidegate_core::upstream::{Arrival, ArrivalKind, Fate, Parcel, Session, UpstreamError};
 use tokio::{
     sync::{
@@ -34,9 +33,9 @@ use tokio::{
 use super::{
     letter::{Letter, Speech},
     link::Link,
+    packets::{Came, Packets},
     receipts::Receipts,
     window::{Ticket, Window},
-    words,
 };
 
 /// How long a broker may take to acknowledge: on a slow radio one large message takes most of a minute.
@@ -50,8 +49,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Arrivals that wait to be taken: as many as a hub keeps in flight.
 const ARRIVALS: usize = 32;
-/// Acknowledgements that may wait in the client's channel beside the publishes.
-const ACKS: usize = 32;
 /// Ends no session that somebody will see the end of.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -82,16 +79,14 @@ pub(super) struct Terms {
 
 /// Connects and starts the pump.
 pub(super) async fn begin(link: Link, terms: Terms, speech: impl Speech) -> Result<Session, UpstreamError> {
-    // Beside the window: subscriptions, first and last words, DISCONNECT, acknowledgements.
-    let requests = terms.in_flight + terms.subscriptions.len() + 3 + ACKS;
-    let connected = link.open(requests).await?;
+    let connected = link.open().await?;
     let (publish, parcels) = mpsc::channel(terms.in_flight);
     // Twice the window: one that is in flight and one that the uplink has not looked at.
     let (fates, fates_out) = mpsc::channel(2 * terms.in_flight);
     let (arrivals, arrivals_out) = mpsc::channel(ARRIVALS);
     let (ended, ended_out) = oneshot::channel();
     let pump = Pump {
-        client: connected.client,
+        packets: connected.packets,
         parcels: Some(parcels),
         fates,
         arrivals,
@@ -100,14 +95,13 @@ pub(super) async fn begin(link: Link, terms: Terms, speech: impl Speech) -> Resu
         unanswered: 0,
         begun: Instant::now(),
         receipts: Receipts::default(),
-        acks: 0,
         phase: Phase::Open,
         deadline: Box::pin(tokio::time::sleep(terms.renew_after.unwrap_or(NEVER))),
         terms,
         speech,
     };
     tokio::spawn(async move {
-        let (why, fates) = pump.run(connected.event_loop).await;
+        let (why, fates) = pump.run().await;
         // Nobody may want to know any more.
         ended.send(why).ok();
         drop(fates);
@@ -129,7 +123,7 @@ enum Phase {
 struct Pump<S> {
     terms: Terms,
     speech: S,
-    client: AsyncClient,
+    packets: Packets,
     parcels: Option<mpsc::Receiver<Parcel>>,
     fates: mpsc::Sender<(u64, Fate)>,
     arrivals: mpsc::Sender<Arrival>,
@@ -140,8 +134,6 @@ struct Pump<S> {
     unanswered: usize,
     begun: Instant,
     receipts: Receipts,
-    /// Acknowledgements in the client's channel.
-    acks: usize,
     phase: Phase,
     /// Of the phase.
     deadline: Pin<Box<Sleep>>,
@@ -149,7 +141,8 @@ struct Pump<S> {
 
 /// What happened while the pump waited.
 enum Turn {
-    Event(Result<Event, ConnectionError>),
+    Came(Result<Came, String>),
+    Ping,
     Parcel(Option<Parcel>),
     Taken,
     Signed,
@@ -163,11 +156,7 @@ type Step = ControlFlow<UpstreamError>;
 
 impl<S: Speech> Pump<S> {
     /// Until the end; returns the reason, and the fates' sender, so that the reason is known before the fates end.
-    async fn run(mut self, event_loop: EventLoop) -> (UpstreamError, mpsc::Sender<(u64, Fate)>) {
-        let mut events = pin!(stream::unfold(Box::new(event_loop), |mut event_loop| async {
-            let event = event_loop.poll().await;
-            Some((event, event_loop))
-        }));
+    async fn run(mut self) -> (UpstreamError, mpsc::Sender<(u64, Fate)>) {
         let every = self.terms.patience.min(self.terms.redelivery) / 4;
         let mut tick = tokio::time::interval_at(self.begun + every, every);
         let mut step = self.greet();
@@ -178,15 +167,20 @@ impl<S: Speech> Pump<S> {
             if let ControlFlow::Break(why) = step {
                 return (why, self.fates);
             }
-            let room = self.has_room();
+            let (room, reading) = (self.has_room(), self.held.is_none());
+            // A ping's timer and the connection are one part, so they share one branch.
+            let came = |cx: &mut Context<'_>| match self.packets.poll_ping(cx) {
+                Poll::Ready(()) => Poll::Ready(Turn::Ping),
+                Poll::Pending => self.packets.poll(cx, reading).map(Turn::Came),
+            };
             let turn = tokio::select! {
                 biased;
                 () = self.deadline.as_mut() => Turn::Deadline,
                 _ = tick.tick() => Turn::Tick,
-                Some(event) = events.next(), if self.held.is_none() => Turn::Event(event),
+                turn = poll_fn(came) => turn,
                 parcel = next(&mut self.parcels), if room => Turn::Parcel(parcel),
-                () = poll_fn(|cx| self.receipts.poll_turn(cx)), if self.acks < ACKS => Turn::Signed,
-                permit = self.arrivals.reserve(), if self.held.is_some() => {
+                () = poll_fn(|cx| self.receipts.poll_turn(cx)) => Turn::Signed,
+                permit = self.arrivals.reserve(), if !reading => {
                     if let (Ok(permit), Some(arrival)) = (permit, self.held.take()) {
                         permit.send(arrival);
                     }
@@ -200,10 +194,15 @@ impl<S: Speech> Pump<S> {
 
     fn take(&mut self, turn: Turn) -> Step {
         match turn {
-            Turn::Event(Ok(event)) => self.on_event(event),
-            Turn::Event(Err(error)) => match &mut self.phase {
-                Phase::Leaving(why) => ControlFlow::Break(std::mem::replace(why, words::lost(&self.terms.target, &error))),
-                _ => ControlFlow::Break(words::lost(&self.terms.target, &error)),
+            Turn::Came(Ok(Came::Written)) => self.on_written(),
+            Turn::Came(Ok(Came::Packet(packet))) => self.on_packet(packet),
+            Turn::Came(Err(error)) => match &mut self.phase {
+                Phase::Leaving(why) => ControlFlow::Break(std::mem::replace(why, UpstreamError::Closed { target: String::new() })),
+                _ => self.lost(error),
+            },
+            Turn::Ping => match self.packets.ping(self.held.is_none()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(why) => self.lost(why),
             },
             Turn::Parcel(Some(parcel)) => self.post(parcel),
             Turn::Parcel(None) => self.drain(self.closed()),
@@ -220,8 +219,8 @@ impl<S: Speech> Pump<S> {
     /// Subscriptions and first words.
     fn greet(&mut self) -> Step {
         for (filter, qos) in self.terms.subscriptions.clone() {
-            if self.client.try_subscribe(filter.as_str(), qos).is_err() {
-                return self.lost(format!("cannot subscribe to '{filter}'"));
+            if let Err(why) = self.packets.subscribe(Subscribe::new(filter, qos)) {
+                return self.lost(why);
             }
             self.unanswered += 1;
         }
@@ -241,36 +240,31 @@ impl<S: Speech> Pump<S> {
             }
         }
         self.acknowledge()?;
-        if matches!(self.phase, Phase::Draining(_)) && self.window.len() == 0 && self.acks == 0 {
+        if matches!(self.phase, Phase::Draining(_)) && self.window.len() == 0 && self.packets.is_written() {
             return self.leave();
         }
         ControlFlow::Continue(())
     }
 
-    fn on_event(&mut self, event: Event) -> Step {
-        match event {
-            Event::Outgoing(Outgoing::Publish(packet)) => self.on_written(packet),
-            Event::Incoming(Packet::PubAck(ack)) => self.on_acknowledged(ack),
-            Event::Incoming(Packet::Publish(publish)) => self.on_arrival(publish),
-            Event::Incoming(Packet::SubAck(ack)) => self.on_subscribed(&ack),
-            Event::Outgoing(Outgoing::PubAck(_)) => {
-                self.acks = self.acks.saturating_sub(1);
-                ControlFlow::Continue(())
-            }
-            Event::Outgoing(Outgoing::AwaitAck(packet)) => self.lost(format!("packet id {packet} came round before it was acknowledged")),
-            Event::Incoming(Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_)) => {
+    fn on_packet(&mut self, packet: Packet) -> Step {
+        match packet {
+            Packet::PubAck(ack) => self.on_acknowledged(ack),
+            Packet::Publish(publish) => self.on_arrival(publish),
+            Packet::SubAck(ack) => self.on_subscribed(&ack),
+            Packet::PingResp => ControlFlow::Continue(()),
+            Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => {
                 self.lost("it answers with QoS 2, which was never asked for".to_owned())
             }
-            _ => ControlFlow::Continue(()),
+            _ => self.lost("it sent a packet that only clients send".to_owned()),
         }
     }
 
-    fn on_written(&mut self, packet: u16) -> Step {
-        match self.window.written(packet) {
-            Ok(Some(ticket)) => self.tell(ticket, Fate::Delivered),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(why) => self.lost(why),
+    /// With QoS 0 this is all that will ever be known.
+    fn on_written(&mut self) -> Step {
+        while let Some(ticket) = self.window.written() {
+            self.tell(ticket, Fate::Delivered)?;
         }
+        ControlFlow::Continue(())
     }
 
     fn on_acknowledged(&mut self, ack: PubAck) -> Step {
@@ -318,14 +312,11 @@ impl<S: Speech> Pump<S> {
     }
 
     fn acknowledge(&mut self) -> Step {
-        while self.acks < ACKS {
+        while self.packets.has_room() {
             let Some(packet) = self.receipts.next_signed() else { break };
-            let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
-            publish.pkid = packet;
-            if self.client.try_ack(&publish).is_err() {
-                return self.lost("the client takes no more requests".to_owned());
+            if let Err(why) = self.packets.acknowledge(packet) {
+                return self.lost(why);
             }
-            self.acks += 1;
         }
         ControlFlow::Continue(())
     }
@@ -338,11 +329,15 @@ impl<S: Speech> Pump<S> {
     }
 
     fn send(&mut self, ticket: Ticket, letter: Letter) -> Step {
-        if self.client.try_publish(letter.topic, self.terms.qos, letter.retain, letter.payload).is_err() {
-            return self.lost("the client takes no more requests".to_owned());
+        let mut publish = Publish::from_bytes(letter.topic, self.terms.qos, letter.payload);
+        publish.retain = letter.retain;
+        match self.packets.publish(publish) {
+            Ok(packet) => {
+                self.window.posted(packet, ticket);
+                ControlFlow::Continue(())
+            }
+            Err(why) => self.lost(why),
         }
-        self.window.posted(ticket);
-        ControlFlow::Continue(())
     }
 
     fn tell(&mut self, ticket: Ticket, fate: Fate) -> Step {
@@ -353,9 +348,9 @@ impl<S: Speech> Pump<S> {
         ControlFlow::Continue(())
     }
 
-    /// In the window and, for the fate, in its channel.
+    /// In the window, among what is to be written and, for the fate, in its channel.
     fn has_room(&self) -> bool {
-        self.parcels.is_some() && self.window.len() < self.terms.in_flight.min(self.fates.capacity())
+        self.parcels.is_some() && self.packets.has_room() && self.window.len() < self.terms.in_flight.min(self.fates.capacity())
     }
 
     fn look_at_the_clock(&mut self) -> Step {
@@ -390,7 +385,7 @@ impl<S: Speech> Pump<S> {
         ControlFlow::Continue(())
     }
 
-    /// Last words and DISCONNECT; the client writes them in this order.
+    /// Last words and DISCONNECT, in this order.
     fn leave(&mut self) -> Step {
         let Phase::Draining(why) = std::mem::replace(&mut self.phase, Phase::Open) else { return ControlFlow::Break(self.closed()) };
         self.phase = Phase::Leaving(why);
@@ -398,10 +393,10 @@ impl<S: Speech> Pump<S> {
         if let Some(farewell) = self.terms.farewell.take() {
             self.send(None, farewell)?;
         }
-        if self.client.try_disconnect().is_err() {
-            return self.lost("the client takes no more requests".to_owned());
+        match self.packets.disconnect() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(why) => self.lost(why),
         }
-        ControlFlow::Continue(())
     }
 
     fn lost(&self, why: String) -> Step {

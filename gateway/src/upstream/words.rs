@@ -20,11 +20,6 @@ pub(super) fn not_connected(target: &str, error: &ConnectionError) -> UpstreamEr
     }
 }
 
-/// Why there is no longer a session.
-pub(super) fn lost(target: &str, error: &ConnectionError) -> UpstreamError {
-    UpstreamError::Lost { target: target.to_owned(), why: what_happened(error) }
-}
-
 fn refusal(code: ConnectReturnCode) -> Option<Refusal> {
     match code {
         ConnectReturnCode::Success => None,
@@ -38,12 +33,16 @@ fn refusal(code: ConnectReturnCode) -> Option<Refusal> {
 fn what_happened(error: &ConnectionError) -> String {
     match error {
         ConnectionError::NetworkTimeout => "no answer in time".to_owned(),
-        ConnectionError::FlushTimeout => "the connection takes no more data".to_owned(),
         ConnectionError::Io(error) => error.to_string(),
-        ConnectionError::MqttState(state) => state_words(state),
+        ConnectionError::MqttState(error) => state_words(error),
         ConnectionError::Tls(error) => tls_words(&error.to_string()),
         other => other.to_string(),
     }
+}
+
+/// What happened to a connection that had been accepted.
+pub(super) fn state(error: StateError) -> String {
+    state_words(&error)
 }
 
 fn state_words(error: &StateError) -> String {
