@@ -23,6 +23,7 @@ pub mod problem;
 pub mod profile;
 pub mod quantity;
 pub mod reading;
+pub mod scale;
 pub mod twin;
 pub mod upstream;
 pub mod wire;

@@ -6,7 +6,6 @@
 //! readings always give the same messages. Nothing here knows about hubs, logs or buses.
 
 mod body;
-mod scale;
 
 use std::collections::HashMap;
 
@@ -20,7 +19,7 @@ use tidegate_core::{
 };
 
 pub use body::{BodyStyle, QualityStyle};
-pub use scale::{Shown, show};
+pub use tidegate_core::scale::{Shown, show};
 
 /// Makes messages of one adapter's readings. Remembers what was last sent of each point.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! One raw value to the value that leaves. Pure.
 
-use tidegate_core::{
+use crate::{
     profile::PointProfile,
     reading::{Quality, Reason, Value},
 };
@@ -15,7 +15,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    pub(super) fn number(&self) -> Option<f64> {
+    /// As a number, if it is shown as one; a bit is not.
+    pub fn number(&self) -> Option<f64> {
         self.value.as_ref().and_then(|value| match value {
             Value::Bool(_) => None,
             other => other.as_f64(),
