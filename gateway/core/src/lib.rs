@@ -16,6 +16,7 @@ pub mod clock;
 pub mod command;
 pub mod device;
 pub mod dialect;
+pub mod guard;
 pub mod health;
 pub mod id;
 pub mod message;

@@ -1,9 +1,12 @@
 //! What is to be made of a leaf's raw values before they leave: scale, offset, precision, labels,
-//! range, and when a value is worth reporting.
+//! range, and when a value is worth reporting; and what may be written to it ([`WriteProfile`]).
 //!
 //! An adapter's configuration carries one [`RawPoint`] in each of its points (flattened into the
 //! adapter's own keys, such as a register's address) and checks it into a [`PointProfile`].
-//! The adapter itself never looks at it again: it hands over raw values, and `normalise` applies the profile.
+//! The adapter itself never looks at it again: it hands over raw values, and `normalise` applies the profile; it is
+//! given raw values to write, and [`crate::guard`] has applied it.
+
+mod write;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,6 +19,8 @@ use crate::{
     problem::Problems,
     quantity::Span,
 };
+
+pub use write::{DEFAULT_INTERLOCK_AGE, Interlock, Needs, RawInterlock, RawState, RawWrite, Real, Takes, WriteProfile};
 
 /// What every point of every adapter may say about itself in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +48,9 @@ pub struct RawPoint {
     pub min_interval: Option<Span>,
     /// Send after this time even if nothing changed.
     pub heartbeat: Option<Span>,
+    /// Whether and how it may be written.
+    #[serde(flatten)]
+    pub write: RawWrite,
 }
 
 /// When to report.
@@ -86,6 +94,8 @@ pub struct PointProfile {
     pub max: Option<f64>,
     /// When to report.
     pub report: ReportPolicy,
+    /// How commands may write it; `None`: not at all.
+    pub write: Option<WriteProfile>,
 }
 
 /// When a value is worth sending, judged against the last value *sent*, so that a slow drift is not missed.
@@ -126,8 +136,14 @@ pub struct LeafProfile {
 }
 
 impl RawPoint {
-    /// Checks what the point says about itself. `problems` stands at the point; every problem is recorded there.
+    /// Checks what the point says about itself, where adapters of this kind write no points. `problems` stands at the
+    /// point; every problem is recorded there.
     pub fn check(&self, name: PointName, problems: &mut Problems) -> PointProfile {
+        self.check_with(name, Takes::Nothing("points of this kind of adapter cannot be written"), problems)
+    }
+
+    /// As [`RawPoint::check`], for a place in the leaf that takes such raw values.
+    pub fn check_with(&self, name: PointName, takes: Takes, problems: &mut Problems) -> PointProfile {
         let scale = self.scale.unwrap_or(1.0);
         if scale == 0.0 || !scale.is_finite() {
             problems
@@ -155,7 +171,7 @@ impl RawPoint {
         if !labels.is_empty() && (self.scale.is_some() || self.offset.is_some()) {
             problems.key("labels").error("cannot be combined with scale or offset", "labels name raw numbers: leave scale and offset out");
         }
-        PointProfile {
+        let mut profile = PointProfile {
             name,
             unit: self.unit.clone(),
             scale,
@@ -165,7 +181,10 @@ impl RawPoint {
             min: self.min,
             max: self.max,
             report: self.report_policy(problems),
-        }
+            write: None,
+        };
+        profile.write = self.write.check(&profile, takes, problems);
+        profile
     }
 
     fn report_policy(&self, problems: &mut Problems) -> ReportPolicy {
@@ -232,6 +251,63 @@ mod tests {
         for bad in ["2", "%", "-1%", "x%"] {
             assert_eq!(check(change(RawDeadband::Percent(bad.into()))).1.len(), 1, "{bad}");
         }
+    }
+
+    fn writable(write: RawWrite) -> RawPoint {
+        RawPoint { write: RawWrite { writable: Some(true), ..write }, ..RawPoint::default() }
+    }
+
+    fn check_writing(raw: &RawPoint, takes: Takes) -> (Option<WriteProfile>, Vec<String>) {
+        let mut problems = Problems::default();
+        let profile = raw.check_with(PointName::new("p").expect("valid"), takes, &mut problems);
+        (profile.write, problems.list().iter().map(|p| format!("{}: {}", p.path, p.what)).collect())
+    }
+
+    #[test]
+    fn nothing_is_writable_that_does_not_say_so() {
+        assert_eq!(check_writing(&RawPoint::default(), Takes::Bit), (None, vec![]));
+        let (write, problems) = check_writing(&writable(RawWrite::default()), Takes::Nothing("no input register can be written"));
+        assert_eq!((write, problems), (None, vec!["writable: no input register can be written".to_owned()]));
+        let raw = RawPoint { write: RawWrite { write_max: Some(3.0), ..RawWrite::default() }, ..RawPoint::default() };
+        assert_eq!(check_writing(&raw, Takes::Bit).1, ["write_max: has no effect without writable = true"]);
+    }
+
+    #[test]
+    fn the_limits_of_a_reading_are_those_of_a_write_unless_it_has_its_own() {
+        let raw = RawPoint { min: Some(0.0), max: Some(100.0), ..writable(RawWrite { write_max: Some(80.0), ..RawWrite::default() }) };
+        let (write, problems) = check_writing(&raw, Takes::Real(Real::Single));
+        let write = write.expect("writable");
+        assert_eq!((write.min, write.max, problems.len()), (Some(0.0), Some(80.0), 0));
+    }
+
+    #[test]
+    fn every_problem_of_writing_is_named_at_once() {
+        let interlock =
+            RawInterlock { leaf: Some("/".into()), point: "ts".into(), is: None, is_not: None, min: None, max: None, max_age: None };
+        let raw = RawPoint {
+            max: Some(1.0),
+            ..writable(RawWrite { write_min: Some(2.0), write_step: Some(0.0), interlock: Some(interlock), ..RawWrite::default() })
+        };
+        let (_, problems) = check_writing(&raw, Takes::Any);
+        assert_eq!(
+            problems,
+            [
+                "write_min: leaves nothing to write: from 2 to 1",
+                "write_step: is not a step",
+                "interlock.point: 'ts' is not a point name",
+                "interlock.leaf: '/' is not a leaf id",
+                "interlock: says no condition",
+            ]
+        );
+        let same = [("0", "off"), ("1", "off")].map(|(number, label)| (number.to_owned(), label.to_owned()));
+        let raw = RawPoint { labels: Some(same.into()), ..writable(RawWrite { write_step: Some(1.0), ..RawWrite::default() }) };
+        assert_eq!(
+            check_writing(&raw, Takes::Any).1,
+            [
+                "write_step: cannot be combined with labels: only they may be written",
+                "labels: 'off' means 0 and 1, so writing it would be a guess",
+            ]
+        );
     }
 
     #[test]
