@@ -196,7 +196,8 @@ fn any_keys() -> impl Strategy<Value = Json> {
     let offset = prop::sample::select(vec![0.0, -40.0, 0.5, 273.15]);
     (scale, offset, -100.0..50_f64, 50.0..1000_f64, prop::option::of(0_u8..4), prop::option::of(prop::sample::select(vec![0.1, 0.5, 5.0])))
         .prop_map(|(scale, offset, min, max, precision, step)| {
-            let mut keys = json!({ "writable": true, "scale": scale, "offset": offset, "write_min": min.round(), "write_max": max.round() });
+            let mut keys =
+                json!({ "writable": true, "scale": scale, "offset": offset, "write_min": min.round(), "write_max": max.round() });
             if let Some(precision) = precision {
                 keys["precision"] = precision.into();
             }

@@ -191,11 +191,8 @@ impl RawWrite {
 
     /// Limits and steps are for numbers; labels must say one number each.
     fn check_kind(&self, profile: &PointProfile, takes: Takes, problems: &mut Problems) {
-        let numbers = [
-            ("write_min", self.write_min.is_some()),
-            ("write_max", self.write_max.is_some()),
-            ("write_step", self.write_step.is_some()),
-        ];
+        let numbers =
+            [("write_min", self.write_min.is_some()), ("write_max", self.write_max.is_some()), ("write_step", self.write_step.is_some())];
         let why = match takes {
             Takes::Text { .. } | Takes::Bytes { .. } => Some("is for numbers, and this point takes none"),
             _ if !profile.labels.is_empty() => Some("cannot be combined with labels: only they may be written"),
