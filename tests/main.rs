@@ -2,6 +2,7 @@
 //!
 //! - `architecture`: which crate may use which, and what the top level holds.
 //! - `story`: what a person sees, with peers that are not ours: pymodbus and libmodbus below, mosquitto above.
+//! - `endpoint`: the hub as devices see it, packet by packet.
 //! - `crash`: the process is killed, the disk fills, fails, lies or is cut off; what was accepted is accounted for.
 //! - `harness`: the peers, the gateway as a child process, waiting, and the count of what arrived.
 //!
@@ -11,5 +12,6 @@
 
 mod architecture;
 mod crash;
+mod endpoint;
 mod harness;
 mod story;

@@ -20,18 +20,33 @@
 //! Nothing here knows SQLite or the log: [`Records`] and [`Outlet`] are implemented by whoever wires the endpoint in. The words of the
 //! dialect (topics, bags, tokens, user names) are `tidegate_core::dialect`; twins and C2D messages are words of the core too.
 
-#![expect(dead_code, reason = "sessions use the rest, and come with the listener")]
+mod hub;
+pub mod limits;
+mod records;
+
+mod authority;
+mod certificate;
+mod gate;
+mod live;
+mod packet;
+mod password;
+mod queue;
+mod serve;
+mod session;
+mod stream;
+mod throttle;
+mod tls;
+mod websocket;
 
 mod error;
 mod event;
-mod hub;
-pub mod limits;
-mod live;
-mod password;
-mod records;
+#[cfg(test)]
+mod tests;
 
 pub use error::HubError;
 pub use event::{Event, EventKind};
 pub use hub::{C2dRules, Connection, Counters, Door, Expiry, Hub, MethodCall, NewProof, Sent, connection_string};
 pub use live::MethodAnswer;
+pub use queue::{Queue, Verdict};
 pub use records::{Kept, Outlet, Records, RecordsError};
+pub use serve::{Certificate, Options, ServeError, serve};
