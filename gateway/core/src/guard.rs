@@ -99,6 +99,20 @@ impl Guard {
         now: Stamp,
         latest: Latest<'_>,
     ) -> Result<Vec<(PointName, Value)>, Refusal> {
+        self.each(leaf, wanted, |point, value| point.check(leaf, value, now, latest))
+    }
+
+    /// As [`Guard::check`] without what only the moment of writing can tell, intervals and interlocks: for a command that waits.
+    pub fn fits(&self, leaf: &LeafId, wanted: &[(PointName, Json)]) -> Result<Vec<(PointName, Value)>, Refusal> {
+        self.each(leaf, wanted, |point, value| point.raw(value).map(|(raw, _)| raw))
+    }
+
+    fn each(
+        &self,
+        leaf: &LeafId,
+        wanted: &[(PointName, Json)],
+        one: impl Fn(&Point, &Json) -> Result<Value, Refusal>,
+    ) -> Result<Vec<(PointName, Value)>, Refusal> {
         let points = self.leaves.get(leaf).ok_or_else(|| Refusal::new(format!("no device '{leaf}' with points")))?;
         if wanted.is_empty() {
             return Err(Refusal::new("names no point to write"));
@@ -113,7 +127,7 @@ impl Guard {
                 return Err(about(Refusal::new("is named twice in one command")));
             }
             let point = points.get(name).ok_or_else(|| about(Refusal::new(format!("'{leaf}' has no such point"))))?;
-            raw.push((name.clone(), point.check(leaf, value, now, latest).map_err(about)?));
+            raw.push((name.clone(), one(point, value).map_err(about)?));
         }
         Ok(raw)
     }
@@ -168,9 +182,13 @@ impl Guard {
 }
 
 impl Point {
-    fn check(&self, leaf: &LeafId, wanted: &Json, now: Stamp, latest: Latest<'_>) -> Result<Value, Refusal> {
+    fn raw(&self, wanted: &Json) -> Result<(Value, &WriteProfile), Refusal> {
         let Some(write) = &self.profile.write else { return Err(Refusal::new("may not be written: it is not declared writable")) };
-        let raw = inverse::raw(wanted, &self.profile, write).map_err(Refusal::new)?;
+        Ok((inverse::raw(wanted, &self.profile, write).map_err(Refusal::new)?, write))
+    }
+
+    fn check(&self, leaf: &LeafId, wanted: &Json, now: Stamp, latest: Latest<'_>) -> Result<Value, Refusal> {
+        let (raw, write) = self.raw(wanted)?;
         self.interval(write, now)?;
         match &write.interlock {
             Some(lock) => lock.permits(leaf, now, latest).map(|()| raw),
