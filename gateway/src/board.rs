@@ -4,7 +4,7 @@
 //! and nothing here is durable: after a restart it begins at zero.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -12,7 +12,13 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tidegate_core::{clock::Timestamp, id::Name};
+use tidegate_core::{
+    adapter::Harvest,
+    clock::Timestamp,
+    id::{LeafId, Name},
+    reading::Reason,
+};
+use tokio::sync::Notify;
 
 /// All rows.
 #[derive(Debug, Default, Clone)]
@@ -20,6 +26,7 @@ pub struct Board(Arc<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {
+    bell: Arc<Notify>,
     adapters: Mutex<BTreeMap<Name, Arc<AdapterRow>>>,
     upstreams: Mutex<BTreeMap<Name, Arc<UpstreamRow>>>,
 }
@@ -43,6 +50,10 @@ pub struct AdapterRow {
     pub connects: AtomicU64,
     /// Leaves that do not answer now.
     pub silent: AtomicU64,
+    /// Of them, those that have given no value at all since they fell silent.
+    absent: Mutex<BTreeSet<LeafId>>,
+    /// [`Board::bell`]
+    pub back: Arc<Notify>,
 }
 
 /// One upstream.
@@ -74,12 +85,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Board {
     /// The adapter's row, made when it is first asked for.
     pub fn adapter(&self, name: &Name) -> Arc<AdapterRow> {
-        lock(&self.0.adapters).entry(name.clone()).or_default().clone()
+        let fresh = || Arc::new(AdapterRow { back: self.0.bell.clone(), ..AdapterRow::default() });
+        lock(&self.0.adapters).entry(name.clone()).or_insert_with(fresh).clone()
     }
 
     /// The upstream's row, made when it is first asked for.
     pub fn upstream(&self, name: &Name) -> Arc<UpstreamRow> {
         lock(&self.0.upstreams).entry(name.clone()).or_default().clone()
+    }
+
+    /// Rung when any bus opens or any leaf answers again.
+    pub fn bell(&self) -> Arc<Notify> {
+        self.0.bell.clone()
     }
 
     /// No longer configured.
@@ -123,6 +140,50 @@ impl AdapterRow {
             "rejected": self.rejected.load(Relaxed),
             "silent_leaves": self.silent.load(Relaxed),
         })
+    }
+}
+
+/// Who is there.
+impl AdapterRow {
+    /// The bus is open.
+    pub fn opened(&self) {
+        // Who was silent before may have been silent because of the bus.
+        lock(&self.absent).clear();
+        self.connected.store(true, Relaxed);
+        self.back.notify_one();
+    }
+
+    /// The bus is gone.
+    pub fn lost(&self) {
+        self.connected.store(false, Relaxed);
+    }
+
+    /// What a read showed about who is there. One value from a leaf is enough, whatever else of it failed.
+    pub fn heard(&self, harvest: &Harvest) {
+        let mut absent = lock(&self.absent);
+        for miss in &harvest.misses {
+            if matches!(miss.reason, Reason::Timeout | Reason::PutAside | Reason::BusDown) {
+                absent.insert(miss.leaf.clone());
+            }
+        }
+        if absent.is_empty() {
+            return;
+        }
+        let before = absent.len();
+        for reading in harvest.readings.iter().filter(|reading| reading.value.is_some()) {
+            absent.remove(&reading.leaf);
+        }
+        if absent.len() < before {
+            self.back.notify_one();
+        }
+    }
+
+    /// Why a leaf cannot be reached now.
+    pub fn away(&self, leaf: &LeafId) -> Option<String> {
+        if !self.connected.load(Relaxed) {
+            return Some("its bus is down".to_owned());
+        }
+        lock(&self.absent).contains(leaf).then(|| "it does not answer".to_owned())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The local door for the command line: a socket in the state folder that only this user can open.
 //!
-//! One JSON object per line in, one per line out: `{"do":"status"}`, `{"do":"reload"}`. Requests are handed to the main
-//! loop, which answers when it is done, so that `tidegate reload` tells what really happened.
+//! One JSON object per line in, one per line out: `{"do":"status"}`, `{"do":"write",…}`. Requests are handed to the main
+//! loop, which answers when it is done, so that `tidegate reload` tells what really happened. Who asks is what the kernel says
+//! about the other end of the socket; it goes into the audit.
 
 use std::{
     io,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -24,21 +25,42 @@ use crate::unit::UnitError;
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "control.sock";
-/// Longest request line. Ours are 20 bytes.
-const LONGEST: u64 = 4096;
+/// Longest request line: a write of some hundred points.
+const LONGEST: u64 = 64 * 1024;
 /// Connections served at once; more wait.
 const AT_ONCE: usize = 4;
 /// How long one connection may take, its answer included.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Ask {
     /// What is going on.
     Status,
     /// Read the configuration again and apply it.
     Reload,
+    /// Write points, and wait a while for what becomes of it.
+    Write {
+        /// Whose.
+        leaf: String,
+        /// Names and values, in the order in which they are to be written.
+        points: Vec<(String, Json)>,
+        /// How long to wait for the outcome.
+        wait_ms: u64,
+    },
+    /// Carry a dead command out after all.
+    Retry {
+        /// Its place in the inbox.
+        seq: u64,
+        /// How long to wait for the outcome.
+        wait_ms: u64,
+    },
+    /// Let a dead command go.
+    Delete {
+        /// Its place in the inbox.
+        seq: u64,
+    },
 }
 
 /// A question and the one who waits for its answer.
@@ -46,6 +68,8 @@ pub enum Ask {
 pub struct Request {
     /// The question.
     pub ask: Ask,
+    /// Who asks, for the audit.
+    pub who: String,
     /// Dropped unanswered when the gateway is stopping.
     pub answer: oneshot::Sender<Json>,
 }
@@ -75,6 +99,7 @@ pub async fn serve(path: PathBuf, requests: mpsc::Sender<Request>, stop: Cancell
 }
 
 async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Result<()> {
+    let who = stream.peer_cred().map_or_else(|_| "unknown user".to_owned(), |peer| format!("uid {}", peer.uid()));
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LONGEST)).read_line(&mut line).await?;
@@ -83,7 +108,7 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Re
         Ok(ask) => {
             let (answer, answered) = oneshot::channel();
             let stopping = || json!({ "error": "the gateway is stopping" });
-            match requests.send(Request { ask, answer }).await {
+            match requests.send(Request { ask, who, answer }).await {
                 Ok(()) => answered.await.unwrap_or_else(|_| stopping()),
                 Err(_) => stopping(),
             }
@@ -93,15 +118,11 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Re
 }
 
 /// The other side: asks the gateway that runs on this state folder.
-pub fn ask(state_dir: &Path, ask: Ask) -> io::Result<Json> {
+pub fn ask(state_dir: &Path, ask: &Ask) -> io::Result<Json> {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(state_dir.join(SOCKET))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let word = match ask {
-        Ask::Status => "status",
-        Ask::Reload => "reload",
-    };
-    stream.write_all(format!("{}\n", json!({ "do": word })).as_bytes())?;
+    stream.write_all(format!("{}\n", serde_json::to_string(ask)?).as_bytes())?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     serde_json::from_str(&line).map_err(io::Error::other)
@@ -137,7 +158,7 @@ mod tests {
         assert_eq!(say(b"{\"do\":\"status\"}\n").await, "{\"asked\":\"Status\"}\n");
         assert!(say(b"\xff\xfe\n").await.is_empty(), "not even text");
         assert!(say(b"{\"do\":\"dance\"}\n").await.contains("not understood"));
-        assert!(say(&vec![b'x'; 100_000][..4096]).await.contains("not understood"), "no end of line");
+        assert!(say(&vec![b'x'; 100_000][..64 * 1024]).await.contains("not understood"), "no end of line");
         stop.cancel();
         assert!(served.await.expect("no panic").is_ok());
         assert!(!path.exists());

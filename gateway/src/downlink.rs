@@ -1,48 +1,115 @@
-//! What the hub sends down, on its way to the leaves.
+//! What a hub sends down, on its way to the leaves.
 //!
-//! Until commands can be carried out, nothing that arrives is acknowledged: its receipt is dropped unsigned, so the hub
-//! keeps it and sends it again, and a health entry says so. Nothing is claimed that did not happen.
+//! Promise: a C2D message is acknowledged only when the inbox has it, or knows it, or has written down why not; until then its receipt
+//! is unsigned, and the hub sends it again. A call is answered within its time-out or not at all, and never kept.
+//!
+//! A message names its leaf by the application property `leaf`, or by `leaf` in its body. Under a leaf's own identity it needs nothing.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde_json::json;
 use tidegate_core::{
-    clock::Clock,
-    health::{Condition, Health},
+    clock::Timestamp,
     id::Name,
-    upstream::{Arrival, ArrivalKind},
+    upstream::{Arrival, ArrivalKind, Reply},
 };
+use tidegate_store::inbox::Origin;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
+
+use crate::{
+    method::Methods,
+    request::Spoken,
+    router::{Asked, Router, Sign},
+};
+
+/// Calls answered at once; more are told to come again.
+const CALLS: usize = 16;
 
 /// Takes the arrivals of one upstream.
 #[derive(Debug)]
 pub struct Downlink {
     name: Name,
-    health: Health,
-    clock: Arc<dyn Clock>,
+    router: Router,
+    sign: Sign,
+    methods: Arc<Methods>,
+    calls: Arc<Semaphore>,
+}
+
+/// A C2D message, taken apart.
+struct Commanded {
+    id: Option<String>,
+    who: Option<String>,
+    content_type: Option<String>,
+    expires: Option<String>,
+    properties: Vec<(String, String)>,
+    body: Bytes,
 }
 
 impl Downlink {
     /// For the upstream of this name.
-    pub fn new(name: Name, health: Health, clock: Arc<dyn Clock>) -> Self {
-        Self { name, health, clock }
+    pub fn new(name: Name, router: Router, sign: Sign, methods: Arc<Methods>) -> Self {
+        Self { name, router, sign, methods, calls: Arc::new(Semaphore::new(CALLS)) }
     }
 
-    /// Reports the arrival and leaves it unacknowledged.
-    pub async fn take(&self, arrival: Arrival) {
-        let Arrival { kind, receipt } = arrival;
-        // Unsigned: the hub sends it again.
-        drop(receipt);
-        let what = match &kind {
-            ArrivalKind::CloudToDevice { system, body, .. } => {
-                format!("message {} of {} bytes", system.message_id.as_deref().unwrap_or("without id"), body.len())
+    /// Takes one arrival. Waits only for its turn at the inbox.
+    pub async fn take(&self, arrival: Arrival, replies: &mpsc::Sender<Reply>) {
+        let Arrival { kind, receipt, .. } = arrival;
+        match kind {
+            ArrivalKind::CloudToDevice { system, expires, properties, body } => {
+                let commanded = Commanded {
+                    id: system.message_id,
+                    who: system.user_id,
+                    content_type: system.content_type.map(|text| text.into_owned()),
+                    expires,
+                    properties,
+                    body,
+                };
+                let asked = Asked { receipt, ..self.asked(commanded) };
+                if let Err(error) = self.router.submit(asked).await {
+                    warn!(upstream = %self.name, %error, "a command could not be kept; it is not acknowledged");
+                }
             }
-            ArrivalKind::Method { name, .. } => format!("method {name}"),
-            ArrivalKind::Twin { topic, .. } => {
-                debug!(upstream = %self.name, %topic, "twin not used");
-                return;
-            }
+            ArrivalKind::Method { name, request, body } => self.call(name, request, body, replies.clone()),
+            ArrivalKind::Twin { topic, .. } => debug!(upstream = %self.name, %topic, "twin not used"),
+        }
+    }
+
+    fn asked(&self, commanded: Commanded) -> Asked {
+        let spoken = Spoken::read(&commanded.body, commanded.content_type.as_deref());
+        let named = commanded.properties.iter().find(|(name, _)| name.eq_ignore_ascii_case("leaf")).map(|(_, leaf)| leaf.clone());
+        let (expires, request) = match commanded.expires.as_deref().map(str::parse::<Timestamp>) {
+            None => (None, spoken.request),
+            Some(Ok(at)) => (Some(at), spoken.request),
+            Some(Err(_)) => (None, spoken.request.and(Err("its expiry is not a time such as 2026-01-01T00:00:00Z".to_owned()))),
         };
-        warn!(upstream = %self.name, %what, "arrived and cannot be carried out: not acknowledged");
-        self.health.raise(Condition::CommandNotHandled, self.name.as_str(), what, self.clock.now().wall);
+        let origin = Origin {
+            source: self.name.to_string(),
+            who: commanded.who.unwrap_or_else(|| "hub".to_owned()),
+            id: commanded.id.or(spoken.id).unwrap_or_default(),
+        };
+        Asked { origin, leaf: named.or(spoken.leaf), request, expires, receipt: None, sign: self.sign, teller: None }
+    }
+
+    /// Answers in a task of its own: a slow bus holds up neither the next call nor a message.
+    fn call(&self, method: String, request: String, body: Bytes, replies: mpsc::Sender<Reply>) {
+        let answer = |status, body: serde_json::Value| Reply::Method { request: request.clone(), status, body: body.to_string().into() };
+        let Ok(place) = self.calls.clone().try_acquire_owned() else {
+            warn!(upstream = %self.name, %method, "too many calls at once");
+            let busy = json!({ "error": { "code": "busy", "message": format!("{CALLS} calls are being answered; try again") } });
+            // The hub sends no faster than it is read, so there is room; if not, its caller sees a time-out.
+            replies.try_send(answer(429, busy)).ok();
+            return;
+        };
+        let origin = Origin { source: self.name.to_string(), who: "hub".to_owned(), id: request.clone() };
+        let methods = self.methods.clone();
+        tokio::spawn(async move {
+            let (status, body) = methods.answer(&method, &body, origin).await;
+            debug!(%method, status, "call answered");
+            // The session may be over; then nobody waits any more.
+            replies.send(Reply::Method { request, status, body }).await.ok();
+            drop(place);
+        });
     }
 }

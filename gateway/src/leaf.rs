@@ -6,10 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tidegate_core::{
     adapter::{Adapter, AdapterError, Harvest, Miss},
     clock::Clock,
@@ -26,17 +28,24 @@ use tracing::{info, warn};
 use crate::{
     board::{AdapterRow, count},
     intake::Intake,
+    killpoint,
     pulse::Pulse,
     unit::UnitError,
 };
 
 /// A command and the one who waits for its outcome.
-#[derive(Debug)]
 pub struct Order {
-    /// What to do.
-    pub command: Command,
-    /// Told once; dropped untold, the outcome is uncertain.
+    /// Awaited just before the adapter acts, so that a command which waited here too long is not begun, and that its beginning is on
+    /// disk before anything is on the bus. `None`: nobody wants it any more.
+    pub begin: BoxFuture<'static, Option<Command>>,
+    /// Told once; dropped untold after the beginning, the outcome is uncertain.
     pub outcome: oneshot::Sender<Outcome>,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
+    }
 }
 
 /// Commands waiting for one adapter. Small: a bus does a few a second, and the inbox above is where commands wait.
@@ -81,7 +90,7 @@ impl Leaves {
         let mut turns = Turns { intake: self.intake.lock().await, orders: self.orders.lock().await, failing: BTreeMap::new(), of: &self };
         let ended = turns.drive(adapter.as_mut(), &stop).await;
         adapter.close().await;
-        self.row.connected.store(false, Relaxed);
+        self.row.lost();
         match ended {
             Ok(()) => Ok(()),
             Err(RunError::Store(_)) => Err(UnitError { why: "the log is closed".into(), told: true }),
@@ -123,7 +132,7 @@ impl Turns<'_> {
             connected = adapter.connect() => connected?,
             () = stop.cancelled() => return Ok(()),
         }
-        of.row.connected.store(true, Relaxed);
+        of.row.opened();
         count(&of.row.connects, 1);
         if of.health.clear(Condition::BusDown, of.name.as_str()) || of.row.connects.load(Relaxed) == 1 {
             info!(adapter = %of.name, leaves = of.leaves.len(), "bus open");
@@ -159,6 +168,7 @@ impl Turns<'_> {
 
     /// Raises what is news about leaves, and clears what is right again.
     fn tell(&mut self, harvest: &Harvest) {
+        self.of.row.heard(harvest);
         if !self.failing.is_empty() {
             harvest.readings.iter().for_each(|reading| self.came(reading));
         }
@@ -219,10 +229,13 @@ fn condition_of(reason: &Reason) -> Condition {
 }
 
 async fn execute(adapter: &mut dyn Adapter, order: Order) -> Result<(), AdapterError> {
-    let (outcome, lost) = match adapter.execute(&order.command).await {
+    let Some(command) = order.begin.await else { return Ok(()) };
+    killpoint::pass("after-begin");
+    let (outcome, lost) = match adapter.execute(&command).await {
         Ok(outcome) => (outcome, None),
         Err(error) => (Outcome::Uncertain(error.to_string()), Some(error)),
     };
+    killpoint::pass("after-execute");
     // Nobody may be waiting any more; what happened, happened.
     order.outcome.send(outcome).ok();
     lost.map_or(Ok(()), Err)

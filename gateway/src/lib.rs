@@ -3,12 +3,18 @@
 //! The modules stand in the order in which a reading travels; `wiring` is the block diagram, and the ones behind it start,
 //! watch and stop it.
 
-pub mod downlink;
 pub mod intake;
 pub mod leaf;
 pub mod normalise;
 pub mod uplink;
 pub mod upstream;
+
+// And these in the order of a command.
+pub mod downlink;
+pub mod method;
+pub mod outcome;
+pub mod request;
+pub mod router;
 
 pub mod board;
 pub mod pulse;
@@ -25,6 +31,9 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod exit;
+pub mod journal;
+mod killpoint;
+mod local;
 pub mod run;
 
 /// Every kind of adapter and upstream that the configuration may name.

@@ -26,6 +26,7 @@ use crate::{
     config::{self, Config, Kinds},
     control::{self, Ask, Request},
     exit::Exit,
+    local,
     unit::{Stage, Unit},
     wiring::{Gateway, Parts},
 };
@@ -132,7 +133,7 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
 
 async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
     let socket = config.gateway.state_dir.join(control::SOCKET);
-    let mut gateway = Gateway::start(config).await?;
+    let mut gateway = Gateway::start_with(config, Some(requests.clone())).await?;
     gateway.supervise(Unit {
         name: "control".into(),
         stage: Stage::Control,
@@ -156,9 +157,23 @@ async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gatewa
 }
 
 async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kinds) {
+    let router = gateway.router().clone();
+    let (who, wait) = (request.who, Duration::from_millis);
     let answer = match request.ask {
         Ask::Status => gateway.view().await,
         Ask::Reload => reload(gateway, path, kinds).await,
+        // These wait for a bus, and the main loop does not.
+        Ask::Write { leaf, points, wait_ms } => {
+            let answer = request.answer;
+            tokio::spawn(async move { answer.send(local::write(&router, who, leaf, points, wait(wait_ms)).await).ok() });
+            return;
+        }
+        Ask::Retry { seq, wait_ms } => {
+            let answer = request.answer;
+            tokio::spawn(async move { answer.send(local::retry(&router, who, seq, wait(wait_ms)).await).ok() });
+            return;
+        }
+        Ask::Delete { seq } => local::delete(&router, seq).await,
     };
     // The one who asked may have gone.
     request.answer.send(answer).ok();

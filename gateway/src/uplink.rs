@@ -171,7 +171,7 @@ impl Uplink {
                 Turn::Fate(ticket, fate) => self.settle(reader, ticket, fate),
                 Turn::Arrival(arrival) => {
                     count(&self.row.arrivals, 1);
-                    self.downlink.take(*arrival).await;
+                    self.downlink.take(*arrival, &session.replies).await;
                 }
                 Turn::Leased(Ok(leased)) => waiting.extend(leased),
                 Turn::Leased(Err(error)) => return Ended::Store(error),

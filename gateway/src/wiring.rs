@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! adapter ─▶ leaf (runner) ─▶ intake (normalise) ─▶ LOG ─▶ uplink ─▶ upstream
-//!                                                          downlink ◀─┘
+//! adapter ◀─ leaf (runner) ◀─ router ◀────────────── INBOX ◀─ downlink ◀─┘
 //! ```
 //!
 //! Applying a changed configuration happens here too, because it is the same diagram drawn again for the parts that
@@ -28,9 +28,14 @@ use crate::{
     downlink::Downlink,
     intake::Intake,
     leaf::{Leaves, ORDERS, Order},
+    method::Methods,
     normalise::Normaliser,
     pulse::Pulses,
     records::{LogOutlet, StateRecords},
+    router::{
+        self, Router,
+        route::{Runner, Taker},
+    },
     supervise::Supervisor,
     timekeeper::Timekeeper,
     unit::{Stage, Unit},
@@ -48,7 +53,10 @@ pub struct Gateway {
     config: Config,
     parts: Parts,
     supervisor: Supervisor,
-    orders: BTreeMap<Name, mpsc::Sender<Order>>,
+    router: Router,
+    methods: Arc<Methods>,
+    /// Where the runners of adapters that are not started yet will take orders from.
+    order_ends: BTreeMap<Name, mpsc::Receiver<Order>>,
 }
 
 /// What every part may be handed.
@@ -79,14 +87,34 @@ impl Parts {
 impl Gateway {
     /// Opens the log and starts everything that the configuration names, the hub's side first.
     pub async fn start(config: Config) -> Result<Self, StoreError> {
+        Self::start_with(config, None).await
+    }
+
+    /// As [`Gateway::start`], with the main loop's ear, so that methods of the hub can ask it too.
+    pub async fn start_with(config: Config, control: Option<mpsc::Sender<crate::control::Request>>) -> Result<Self, StoreError> {
         let parts = open(&config)?;
-        let clock = parts.clock();
-        let mut gateway = Self { supervisor: Supervisor::new(parts.health.clone(), clock), orders: BTreeMap::new(), parts, config };
+        let supervisor = Supervisor::new(parts.health.clone(), parts.clock());
+        let router = router(&config, &parts);
+        let methods = Arc::new(Methods {
+            allowed: config.commands.methods.clone(),
+            timeout: config.commands.method_timeout,
+            router: router.clone(),
+            log: parts.log.clone(),
+            style: config.body,
+            clock: parts.clock(),
+            control,
+        });
+        let mut gateway = Self { config, parts, supervisor, router, methods, order_ends: BTreeMap::new() };
         let timekeeper = gateway.timekeeper();
         if let Err(error) = timekeeper.look().await {
             warn!(why = %error.why, "cannot correct times yet");
         }
         gateway.forget_readers().await?;
+        // Before any hub can send a command: one for a leaf that nobody knows yet would be refused.
+        for section in std::mem::take(&mut gateway.config.adapters) {
+            gateway.route_adapter(&section);
+            gateway.config.adapters.push(section);
+        }
         for section in std::mem::take(&mut gateway.config.upstreams) {
             gateway.start_upstream(&section).await?;
             gateway.config.upstreams.push(section);
@@ -97,6 +125,12 @@ impl Gateway {
             factory: Box::new(move |stop| Box::pin(timekeeper.clone().run(stop))),
         });
         gateway.supervisor.start(gateway.warden());
+        let router = gateway.router.clone();
+        gateway.supervisor.start(Unit {
+            name: ROUTER.into(),
+            stage: Stage::Middle,
+            factory: Box::new(move |stop| Box::pin(router.clone().run(stop))),
+        });
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);
             gateway.config.adapters.push(section);
@@ -114,9 +148,9 @@ impl Gateway {
         &self.config
     }
 
-    /// Where an adapter takes commands; `None` when there is no such adapter.
-    pub fn orders(&self, adapter: &Name) -> Option<mpsc::Sender<Order>> {
-        self.orders.get(adapter).cloned()
+    /// The way of commands to leaves.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// Starts another unit beside the gateway's own.
@@ -144,6 +178,8 @@ impl Gateway {
         for name in change.adapters.removed.iter().chain(&change.adapters.changed) {
             self.stop_adapter(name).await;
         }
+        // The way to a changed one stays until the new one takes it over: commands wait meanwhile.
+        change.adapters.removed.iter().for_each(|name| self.router.routes().detach(name.as_str()));
         for name in change.upstreams.removed.iter().chain(&change.upstreams.changed) {
             self.stop_upstream(name).await;
         }
@@ -184,6 +220,8 @@ impl Gateway {
             Ok(status) => crate::view::log_status(&status),
             Err(error) => json!({ "error": error.to_string() }),
         };
+        let (waiting, leaves) = self.router.waiting();
+        view["inbox"] = json!({ "waiting": waiting, "leaves": leaves });
         view["counters"] = crate::view::counters(&self.parts.log.counters());
         view
     }
@@ -217,10 +255,20 @@ impl Gateway {
         Ok(())
     }
 
-    fn start_adapter(&mut self, section: &AdapterSection) {
-        let (name, parts) = (section.name.clone(), &self.parts);
+    /// From now on commands for its leaves go to it, and wait until it is started.
+    fn route_adapter(&mut self, section: &AdapterSection) {
         let (orders, order_ends) = mpsc::channel(ORDERS);
-        self.orders.insert(name.clone(), orders);
+        self.order_ends.insert(section.name.clone(), order_ends);
+        let runner: Arc<dyn Taker> = Arc::new(Runner { orders, row: self.parts.board.adapter(&section.name) });
+        self.router.routes().attach(section.name.as_str(), &section.plan.leaves, &runner);
+    }
+
+    fn start_adapter(&mut self, section: &AdapterSection) {
+        if !self.order_ends.contains_key(&section.name) {
+            self.route_adapter(section);
+        }
+        let Some(order_ends) = self.order_ends.remove(&section.name) else { return };
+        let (name, parts) = (section.name.clone(), &self.parts);
         let row = parts.board.adapter(&name);
         let normaliser = Normaliser::new(section.plan.leaves.iter().cloned(), self.config.body);
         let intake = Intake::new(name.clone(), normaliser, parts.log.clone(), row.clone(), parts.health.clone(), parts.clock());
@@ -243,7 +291,6 @@ impl Gateway {
     async fn stop_adapter(&mut self, name: &Name) {
         let unit = unit_name(ADAPTER, name);
         self.supervisor.stop(&unit).await;
-        self.orders.remove(name);
         self.parts.pulses.forget(&unit);
         self.parts.board.forget_adapter(name);
         self.parts.health.forget(name.as_str());
@@ -257,7 +304,7 @@ impl Gateway {
         let options = ReaderOptions { window: section.window, replay: section.replay, ttl: section.ttl };
         let uplink = Arc::new(Uplink {
             reader: Mutex::new(parts.log.reader(&name, options).await?),
-            downlink: Downlink::new(name.clone(), parts.health.clone(), parts.clock()),
+            downlink: Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone()),
             row: parts.board.upstream(&name),
             health: parts.health.clone(),
             clock: parts.clock(),
@@ -278,6 +325,21 @@ impl Gateway {
         self.parts.board.forget_upstream(name);
         self.parts.health.forget(name.as_str());
     }
+}
+
+/// The router's loop goes round with each of its sweeps.
+const ROUTER_PULSE: Duration = Duration::from_secs(60);
+const ROUTER: &str = "router";
+
+fn router(config: &Config, parts: &Parts) -> Router {
+    Router::new(router::Parts {
+        log: parts.log.clone(),
+        gateway: config.gateway.id.clone(),
+        options: router::Options { ttl: config.commands.ttl, most_deliveries: config.commands.max_deliveries },
+        clock: parts.clock(),
+        pulse: parts.pulses.expect(ROUTER, ROUTER_PULSE),
+        bell: parts.board.bell(),
+    })
 }
 
 const ADAPTER: &str = "adapter";

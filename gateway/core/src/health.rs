@@ -83,10 +83,6 @@ catalogue! {
     UpstreamUnusable = "upstream-unusable", Error, "Upstream cannot be used",
         "A key or certificate file is missing, unreadable or malformed.",
         "See the detail for the file; mend it and run `tidegate reload`.";
-    /// Something came down and there is nobody to carry it out.
-    CommandNotHandled = "command-not-handled", Warning, "A command from the hub was not carried out",
-        "This version receives commands and cannot carry them out yet; they are not acknowledged, so the hub keeps them until they expire.",
-        "Nothing was claimed to be done. Use a version with command support.";
     /// The wall clock is not believed.
     ClockUntrusted = "clock-untrusted", Warning, "Clock not set",
         "There is no battery-backed clock and no time server has answered yet.",

@@ -37,6 +37,8 @@ pub struct Session {
     pub fates: mpsc::Receiver<(u64, Fate)>,
     /// What the hub sends down.
     pub arrivals: mpsc::Receiver<Arrival>,
+    /// What we say beside messages: answers to calls, questions about the twin. Bounded, never stored, lost with the session.
+    pub replies: mpsc::Sender<Reply>,
     /// Why the session ended; resolves once, after the last fate has been sent.
     pub ended: oneshot::Receiver<UpstreamError>,
     /// Whether the hub kept our session from before (MQTT session present).
@@ -71,6 +73,34 @@ pub struct Arrival {
     /// Signed once the arrival is durable; then the session acknowledges it to the hub. Unsigned, the hub sends it again.
     /// `None` for what the hub does not want acknowledged (methods, twin notifications).
     pub receipt: Option<Receipt>,
+    /// The sender says that it may have sent this before (MQTT DUP).
+    pub again: bool,
+}
+
+/// What we say to the hub beside messages. A kind of upstream that has no such thing lets it fall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The answer to a call.
+    Method {
+        /// As it came with the call.
+        request: String,
+        /// As in HTTP.
+        status: u16,
+        /// JSON.
+        body: Bytes,
+    },
+    /// Asks for the whole twin; the answer comes as an arrival.
+    TwinGet {
+        /// Comes again in the answer.
+        request: String,
+    },
+    /// Changes the reported properties; the answer comes as an arrival.
+    Reported {
+        /// Comes again in the answer.
+        request: String,
+        /// A JSON merge patch.
+        patch: Bytes,
+    },
 }
 
 /// What came down.

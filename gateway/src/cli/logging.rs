@@ -8,7 +8,7 @@ use crate::config::{Diagnostics, LogFormat};
 pub(super) fn start(diagnostics: &Diagnostics) {
     let configured = format!("{},rumqttc=warn,rumqttd=warn", diagnostics.level);
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(configured));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt().with_env_filter(filter).with_writer(crate::journal::Tee);
     // A second call, in a test that runs two programs in one process, keeps the first.
     match diagnostics.format {
         LogFormat::Json => lines.json().flatten_event(true).try_init().ok(),

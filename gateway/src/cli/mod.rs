@@ -2,11 +2,13 @@
 
 mod adapters;
 mod check;
+mod inbox;
 mod logging;
 mod output;
 mod queue;
 mod read;
 mod remote;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,10 @@ enum Command {
     },
     /// Ask devices once, with no hub, and show values, raw words and timing.
     Read(read::Args),
+    /// Write points of a device, by the same way as commands of the hub: stored, guarded, audited.
+    Write(write::Args),
+    /// Show the commands that wait and those that ended without being done; carry one of these out after all, or let it go.
+    Inbox(inbox::Args),
     /// Show what waits in the log, for whom, and what was given up.
     Queue {
         /// One JSON object instead of text.
@@ -89,6 +95,8 @@ pub fn main() -> Exit {
         }),
         Command::Check { json } => check::check(&cli.config, json),
         Command::Read(args) => with_config(&cli.config, |config| block_on(read::read(config, args))),
+        Command::Write(args) => with_state(&cli.config, |state| write::write(state, &args)),
+        Command::Inbox(args) => with_state(&cli.config, |state| inbox::inbox(state, &args)),
         Command::Queue { json } => with_state(&cli.config, |state| queue::queue(state, json)),
         Command::Adapters { kind, schema } => adapters::adapters(kind.as_deref(), schema),
         Command::Status { json } => with_state(&cli.config, |state| remote::status(state, json)),

@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
 };
 
-fn ask(state_dir: &Path, question: Ask) -> Result<Json, Exit> {
+pub(super) fn ask(state_dir: &Path, question: &Ask) -> Result<Json, Exit> {
     control::ask(state_dir, question).map_err(|error| {
         complain(&format!("no gateway answers on {}: {error}; is it running, and are you its user?", state_dir.display()));
         Exit::Unavailable
@@ -18,7 +18,7 @@ fn ask(state_dir: &Path, question: Ask) -> Result<Json, Exit> {
 }
 
 pub(super) fn reload(state_dir: &Path) -> Exit {
-    let answer = match ask(state_dir, Ask::Reload) {
+    let answer = match ask(state_dir, &Ask::Reload) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
@@ -48,7 +48,7 @@ pub(super) fn reload(state_dir: &Path) -> Exit {
 }
 
 pub(super) fn status(state_dir: &Path, as_json: bool) -> Exit {
-    let answer = match ask(state_dir, Ask::Status) {
+    let answer = match ask(state_dir, &Ask::Status) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };

@@ -60,6 +60,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         ("clock", old.clock != new.clock),
         ("metrics", old.metrics != new.metrics),
         ("diagnostics", old.diagnostics != new.diagnostics),
+        ("commands", old.commands != new.commands),
     ];
     let adapters = |config: &Config| prints(config.adapters.iter().map(|section| (&section.name, &section.fingerprint)));
     let upstreams = |config: &Config| prints(config.upstreams.iter().map(|section| (&section.name, &section.fingerprint)));

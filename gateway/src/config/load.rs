@@ -169,6 +169,7 @@ fn assemble(own: Own, adapters: Vec<Checked<AdapterSection>>, upstreams: Vec<Che
         clock: own.clock,
         metrics: own.metrics,
         diagnostics: own.diagnostics,
+        commands: own.commands,
         adapters: Vec::new(),
         upstreams: Vec::new(),
         idle_upstreams: Vec::new(),

@@ -38,7 +38,7 @@ use tidegate_core::{
 };
 use tidegate_store::Replay;
 
-use crate::normalise::BodyStyle;
+use crate::{normalise::BodyStyle, router::Sign};
 
 pub use difference::{Changes, Difference, difference};
 pub use full::full_schema;
@@ -68,6 +68,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What the program says about itself.
     pub diagnostics: Diagnostics,
+    /// What may be done here.
+    pub commands: Commands,
     /// Those that run, in the files' order. Their names, leaf ids and exclusive resources are each used once.
     pub adapters: Vec<AdapterSection>,
     /// Those that run, in the files' order. Their names are each used once.
@@ -115,6 +117,41 @@ pub struct Clock {
 pub struct Metrics {
     /// Where to serve them; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+}
+
+/// `[commands]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commands {
+    /// How long a command is worth carrying out when its sender does not say.
+    pub ttl: Duration,
+    /// How often a repeatable command may be begun.
+    pub max_deliveries: u32,
+    /// The direct methods that a hub may call.
+    pub methods: Vec<Method>,
+    /// How long a method may take.
+    pub method_timeout: Duration,
+}
+
+/// A direct method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Reads points now.
+    Read,
+    /// Writes points now.
+    Write,
+    /// Lists a leaf's points, or all leaves.
+    Points,
+    /// Reads a leaf now and sends what it shows as a message.
+    Refresh,
+    /// Answers.
+    Ping,
+    /// Tells what the gateway does.
+    Status,
+    /// Applies the changed configuration files.
+    Reload,
+    /// The latest lines of the program's own log.
+    Logs,
 }
 
 /// `[diagnostics]`
@@ -193,6 +230,8 @@ pub struct UpstreamSection {
     pub replay: Replay,
     /// How long messages are worth sending here; `None`: as long as they are kept.
     pub ttl: Option<Duration>,
+    /// When its commands are acknowledged.
+    pub sign: Sign,
     /// What its kind made of it.
     pub plan: UpstreamPlan,
     /// As for adapters.

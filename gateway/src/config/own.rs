@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 
 use super::{
-    Clock, Diagnostics, Gateway, LogSection, Metrics, raw, schema,
+    Clock, Commands, Diagnostics, Gateway, LogSection, Metrics, raw, schema,
     tree::{Node, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
@@ -22,6 +22,15 @@ const LEAST_COMMIT: Duration = Duration::from_millis(10);
 /// Longest: more than a minute of readings lost in a power cut is not what anybody means.
 const MOST_COMMIT: Duration = Duration::from_secs(60);
 
+/// A command that is worth less than a second is a direct method.
+const LEAST_TTL: Duration = Duration::from_secs(1);
+/// Longer than any hub queues, and short enough that nobody is surprised by what they asked for.
+const MOST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The shortest time in which a slow bus can answer.
+const LEAST_METHOD: Duration = Duration::from_secs(1);
+/// IoT Hub waits for 300 s at most (reference §4.1).
+const MOST_METHOD: Duration = Duration::from_secs(290);
+
 /// The checked sections of the gateway itself.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -31,6 +40,7 @@ pub(super) struct Own {
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) diagnostics: Diagnostics,
+    pub(super) commands: Commands,
 }
 
 /// Checks everything of the root but the entries of `adapter` and `upstream`. `None` exactly when an error was recorded.
@@ -62,6 +72,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
     let gateway = section(root, "gateway", problems).and_then(|raw| gateway(raw, &mut problems.key("gateway")));
     let log = section(root, "log", problems).map(|raw| log(&raw, &mut problems.key("log")));
     let metrics = section(root, "metrics", problems).and_then(|raw| metrics(&raw, &mut problems.key("metrics")));
+    let commands = section(root, "commands", problems).map(|raw| commands(raw, &mut problems.key("commands")));
     let body: raw::RawBody = section(root, "body", problems)?;
     let clock: raw::RawClock = section(root, "clock", problems)?;
     let diagnostics: raw::RawDiagnostics = section(root, "diagnostics", problems)?;
@@ -76,6 +87,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
         body: BodyStyle { quality, units: body.units, times: body.times },
         clock: Clock { wait: clock.wait.0 },
         metrics: metrics?,
+        commands: commands?,
         diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
     })
 }
@@ -100,6 +112,17 @@ fn log(raw: &raw::RawLog, problems: &mut Problems) -> LogSection {
         problems.key("commit_interval").error(what, "write \"10ms\" to \"60s\": short wears the flash, long loses more in a power cut");
     }
     LogSection { max_size: raw.max_size.map(|size| size.0), commit_interval, keep_delivered: raw.keep_delivered.0 }
+}
+
+fn commands(raw: raw::RawCommands, problems: &mut Problems) -> Commands {
+    if !(LEAST_TTL..=MOST_TTL).contains(&raw.ttl.0) {
+        problems.key("ttl").error(format!("{} is no useful life of a command", raw.ttl), "write \"1s\" to \"30d\"; \"1h\" is usual");
+    }
+    if !(LEAST_METHOD..=MOST_METHOD).contains(&raw.method_timeout.0) {
+        let what = format!("{} is outside what hubs wait for", raw.method_timeout);
+        problems.key("method_timeout").error(what, "write \"1s\" to \"290s\"; hubs wait 30 s when the caller does not say");
+    }
+    Commands { ttl: raw.ttl.0, max_deliveries: raw.max_deliveries, methods: raw.methods, method_timeout: raw.method_timeout.0 }
 }
 
 fn metrics(raw: &raw::RawMetrics, problems: &mut Problems) -> Option<Metrics> {

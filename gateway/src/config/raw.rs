@@ -25,6 +25,8 @@ pub(super) struct Raw {
     metrics: RawMetrics,
     #[serde(default)]
     diagnostics: RawDiagnostics,
+    #[serde(default)]
+    commands: RawCommands,
     /// What stands below: one section for each bus, line, radio or listener. Here and in devices.d/*.toml.
     #[serde(default)]
     adapter: Vec<Json>,
@@ -114,6 +116,33 @@ pub(super) struct RawMetrics {
     pub(super) listen: Option<String>,
 }
 
+/// What hubs, the page and the command line may have done here.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawCommands {
+    /// How long a command is worth carrying out when its sender does not say, 1s to 30d.
+    pub(super) ttl: Span,
+    /// How often a command may be begun where every point of it is marked repeatable. Others are begun once.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) max_deliveries: u32,
+    /// The direct methods that a hub may call.
+    pub(super) methods: Vec<super::Method>,
+    /// How long a method may take, 1s to 290s. Shorter than the hub waits for it, which is 30 s when its caller does not say.
+    pub(super) method_timeout: Span,
+}
+
+impl Default for RawCommands {
+    fn default() -> Self {
+        use super::Method::{Ping, Points, Read, Refresh, Status, Write};
+        Self {
+            ttl: Span::from_millis(3_600_000),
+            max_deliveries: 10,
+            methods: vec![Read, Write, Points, Refresh, Ping, Status],
+            method_timeout: Span::from_millis(25_000),
+        }
+    }
+}
+
 /// What the program says about itself on standard error, which the journal keeps.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -167,6 +196,20 @@ pub(super) struct RawUpstream {
     #[serde(default)]
     #[schemars(extend("examples" = ["7d"]))]
     pub(super) ttl: Option<Span>,
+    /// When a command from it is acknowledged: "stored" as soon as it is on disk here, "leaf" when it has its outcome. Until then the
+    /// sender keeps it too, and a leaf that is away holds up the commands behind.
+    #[serde(default)]
+    pub(super) ack: RawAck,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawAck {
+    /// As soon as the command is on disk here.
+    #[default]
+    Stored,
+    /// When the command has its outcome.
+    Leaf,
 }
 
 fn yes() -> bool {

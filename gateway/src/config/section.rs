@@ -12,6 +12,7 @@ use super::{
     AdapterSection, Kinds, UpstreamSection, raw, schema,
     tree::{Node, table_to_json},
 };
+use crate::router::Sign;
 
 /// How much of what is sent may be old, when the file does not say.
 const BACKFILL_PERCENT: u8 = 50;
@@ -63,7 +64,11 @@ pub(super) fn upstream(node: &Node, kinds: &Kinds, problems: &mut Problems) -> C
             problems.key("window").warning(what, format!("raise window to {} or lower in_flight", plan.in_flight));
         }
         let ttl = raw.ttl.map(|ttl| ttl.0);
-        Some(UpstreamSection { name, kind: common.kind, window: raw.window, replay, ttl, plan, fingerprint })
+        let sign = match raw.ack {
+            raw::RawAck::Stored => Sign::Stored,
+            raw::RawAck::Leaf => Sign::Leaf,
+        };
+        Some(UpstreamSection { name, kind: common.kind, window: raw.window, replay, ttl, sign, plan, fingerprint })
     })
 }
 

@@ -15,7 +15,7 @@ use tidegate_core::{
     id::{LeafId, MessageId, PointName},
     message::{Message, SystemProperties},
     profile::{Deadband, LeafProfile, ReportPolicy},
-    reading::{Quality, Reading},
+    reading::{Quality, Reading, Value},
 };
 
 pub use body::{BodyStyle, QualityStyle};
@@ -124,6 +124,26 @@ impl Normaliser {
             body: body::write(&self.style, &leaf.profile, taken, due.iter().map(|d| (d.point, &d.shown, d.taken))),
         })
     }
+}
+
+/// Values that were read outside of polling, as one message, whatever the report policies say. `None` when no point is known.
+pub fn message_of(profile: &LeafProfile, style: &BodyStyle, values: Vec<(PointName, Value)>, taken: Stamp) -> Option<Message> {
+    let mut shown: Vec<(usize, Shown)> = Vec::with_capacity(values.len());
+    for (name, value) in values {
+        let Some(at) = profile.points.iter().position(|point| point.name == name) else { continue };
+        shown.push((at, show(Some(value), Quality::Good, &profile.points[at])));
+    }
+    shown.sort_by_key(|(at, _)| *at);
+    (!shown.is_empty()).then(|| Message {
+        id: MessageId::fresh(),
+        leaf: profile.id.clone(),
+        class: profile.class,
+        taken,
+        ttl: profile.ttl,
+        system: SystemProperties::json(),
+        properties: profile.properties.clone(),
+        body: body::write(style, profile, taken, shown.iter().map(|(at, shown)| (*at, shown, taken))),
+    })
 }
 
 fn batch<'a>(due: &'a mut Vec<(LeafId, Vec<Due>)>, id: &LeafId) -> &'a mut Vec<Due> {

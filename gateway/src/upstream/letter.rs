@@ -1,7 +1,10 @@
 //! What a kind of upstream adds to the shared session: how a message looks on the wire, and what an arrival means.
 
 use bytes::Bytes;
-use tidegate_core::{message::Message, upstream::ArrivalKind};
+use tidegate_core::{
+    message::Message,
+    upstream::{ArrivalKind, Reply},
+};
 
 /// A publish, ready for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,9 @@ impl Letter {
 pub trait Speech: Send + 'static {
     /// The message as this hub wants it, or why it can never be sent there.
     fn letter(&self, message: &Message) -> Result<Letter, String>;
+
+    /// What we say beside messages; `None` where this kind of hub has no such thing.
+    fn reply(&self, reply: &Reply) -> Option<Letter>;
 
     /// What a publish from the hub means; `None` for what is not for us, which is acknowledged and forgotten.
     fn arrival(&self, topic: &str, payload: &Bytes, retained: bool) -> Option<ArrivalKind>;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use rumqttc::{Packet, PubAck, Publish, QoS, SubAck, Subscribe, SubscribeReasonCode};
-use tidegate_core::upstream::{Arrival, ArrivalKind, Fate, Parcel, Session, UpstreamError};
+use tidegate_core::upstream::{Arrival, ArrivalKind, Fate, Parcel, Reply, Session, UpstreamError};
 use tokio::{
     sync::{
         mpsc::{self, error::TryRecvError, error::TrySendError},
@@ -49,6 +49,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Arrivals that wait to be taken: as many as a hub keeps in flight.
 const ARRIVALS: usize = 32;
+/// Answers and questions that may wait for their acknowledgement beside the window: they are few, and must not wait behind a backlog.
+const REPLIES: usize = 16;
 /// Ends no session that somebody will see the end of.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -84,12 +86,14 @@ pub(super) async fn begin(link: Link, terms: Terms, speech: impl Speech) -> Resu
     // Twice the window: one that is in flight and one that the uplink has not looked at.
     let (fates, fates_out) = mpsc::channel(2 * terms.in_flight);
     let (arrivals, arrivals_out) = mpsc::channel(ARRIVALS);
+    let (replies_in, replies) = mpsc::channel(REPLIES);
     let (ended, ended_out) = oneshot::channel();
     let pump = Pump {
         packets: connected.packets,
         parcels: Some(parcels),
         fates,
         arrivals,
+        replies,
         held: None,
         window: Window::new(terms.in_flight),
         unanswered: 0,
@@ -106,7 +110,7 @@ pub(super) async fn begin(link: Link, terms: Terms, speech: impl Speech) -> Resu
         ended.send(why).ok();
         drop(fates);
     });
-    Ok(Session { publish, fates: fates_out, arrivals: arrivals_out, ended: ended_out, resumed: connected.resumed })
+    Ok(Session { publish, fates: fates_out, arrivals: arrivals_out, replies: replies_in, ended: ended_out, resumed: connected.resumed })
 }
 
 /// Where a session stands. It only goes forward.
@@ -127,6 +131,7 @@ struct Pump<S> {
     parcels: Option<mpsc::Receiver<Parcel>>,
     fates: mpsc::Sender<(u64, Fate)>,
     arrivals: mpsc::Sender<Arrival>,
+    replies: mpsc::Receiver<Reply>,
     /// Found no room; while it waits, nothing is read.
     held: Option<Arrival>,
     window: Window,
@@ -144,6 +149,7 @@ enum Turn {
     Came(Result<Came, String>),
     Ping,
     Parcel(Option<Parcel>),
+    Reply(Reply),
     Taken,
     Signed,
     Room,
@@ -167,7 +173,7 @@ impl<S: Speech> Pump<S> {
             if let ControlFlow::Break(why) = step {
                 return (why, self.fates);
             }
-            let (room, reading) = (self.has_room(), self.held.is_none());
+            let (room, reading, may_reply) = (self.has_room(), self.held.is_none(), self.may_reply());
             // A ping's timer and the connection are one part, so they share one branch.
             let came = |cx: &mut Context<'_>| match self.packets.poll_ping(cx) {
                 Poll::Ready(()) => Poll::Ready(Turn::Ping),
@@ -178,6 +184,7 @@ impl<S: Speech> Pump<S> {
                 () = self.deadline.as_mut() => Turn::Deadline,
                 _ = tick.tick() => Turn::Tick,
                 turn = poll_fn(came) => turn,
+                Some(reply) = self.replies.recv(), if may_reply => Turn::Reply(reply),
                 parcel = next(&mut self.parcels), if room => Turn::Parcel(parcel),
                 () = poll_fn(|cx| self.receipts.poll_turn(cx)) => Turn::Signed,
                 permit = self.arrivals.reserve(), if !reading => {
@@ -206,6 +213,7 @@ impl<S: Speech> Pump<S> {
             },
             Turn::Parcel(Some(parcel)) => self.post(parcel),
             Turn::Parcel(None) => self.drain(self.closed()),
+            Turn::Reply(reply) => self.reply(&reply),
             Turn::Taken => {
                 self.window.wait_anew();
                 ControlFlow::Continue(())
@@ -305,7 +313,7 @@ impl<S: Speech> Pump<S> {
             return ControlFlow::Continue(());
         };
         // If nobody wants arrivals any more, the session is about to end, and the hub will send it again.
-        if let Err(TrySendError::Full(arrival)) = self.arrivals.try_send(Arrival { kind, receipt }) {
+        if let Err(TrySendError::Full(arrival)) = self.arrivals.try_send(Arrival { kind, receipt, again: publish.dup }) {
             self.held = Some(arrival);
         }
         ControlFlow::Continue(())
@@ -326,6 +334,21 @@ impl<S: Speech> Pump<S> {
             Ok(letter) => self.send(Some(parcel.ticket), letter),
             Err(why) => self.tell(Some(parcel.ticket), Fate::Rejected(why)),
         }
+    }
+
+    fn reply(&mut self, reply: &Reply) -> Step {
+        match self.speech.reply(reply).map(|letter| letter.fitting(self.terms.max_packet)) {
+            Some(Ok(letter)) => self.send(None, letter),
+            Some(Err(why)) => {
+                tracing::warn!(hub = %self.terms.target, %why, "an answer cannot be sent");
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn may_reply(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.window.len() < self.terms.in_flight + REPLIES
     }
 
     fn send(&mut self, ticket: Ticket, letter: Letter) -> Step {

@@ -172,6 +172,11 @@ impl Log {
         self.shared.heads.send_modify(|_| {});
     }
 
+    /// The wall clock is not trusted and may still become so.
+    pub fn waits_for_time(&self) -> bool {
+        self.shared.waits_for_time(self.shared.clock.now())
+    }
+
     /// The newest trusted wall time that the log has seen, across restarts.
     pub fn time_floor(&self) -> Option<Timestamp> {
         let floor = self.shared.time_floor.load(Acquire);
@@ -227,7 +232,7 @@ impl Log {
         }
     }
 
-    async fn send(&self, request: Request) -> Result<(), StoreError> {
+    pub(crate) async fn send(&self, request: Request) -> Result<(), StoreError> {
         self.requests.send(request).await.map_err(|_| self.why_closed())
     }
 
@@ -237,7 +242,7 @@ impl Log {
         answer.await.map_err(|_| self.why_closed())?
     }
 
-    fn why_closed(&self) -> StoreError {
+    pub(crate) fn why_closed(&self) -> StoreError {
         self.shared.failed.borrow().clone().unwrap_or(StoreError::Closed)
     }
 }

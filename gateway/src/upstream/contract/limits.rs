@@ -13,7 +13,7 @@ use tidegate_core::{
         sas::Token,
     },
     message::{Message, SystemProperties},
-    upstream::{ArrivalKind, Fate, Parcel, Session, UpstreamError},
+    upstream::{ArrivalKind, Fate, Parcel, Reply, Session, UpstreamError},
     wire,
 };
 
@@ -33,6 +33,10 @@ use crate::upstream::{
 struct Simple;
 
 impl Speech for Simple {
+    fn reply(&self, _reply: &Reply) -> Option<Letter> {
+        None
+    }
+
     fn letter(&self, message: &Message) -> Result<Letter, String> {
         let payload = wire::body(message);
         match &payload[..] {

@@ -5,7 +5,7 @@ use tidegate_core::{
     clock::TimeQuality,
     dialect::{bag, identity::Identity, topic::Topic},
     message::{MAX_MESSAGE, Message, SystemProperties},
-    upstream::ArrivalKind,
+    upstream::{ArrivalKind, Reply},
     wire,
 };
 
@@ -89,6 +89,17 @@ impl Speech for Envelope {
             return Err(format!("message of {size} bytes: the hub takes at most {MAX_MESSAGE}"));
         }
         Ok(Letter { topic, payload, retain: false })
+    }
+
+    fn reply(&self, reply: &Reply) -> Option<Letter> {
+        let (topic, payload) = match reply {
+            Reply::Method { request, status, body } => {
+                (Topic::MethodResponse { status: i32::from(*status), request }.to_string(), body.clone())
+            }
+            Reply::TwinGet { request } => (Topic::TwinGet { request }.to_string(), Bytes::new()),
+            Reply::Reported { request, patch } => (Topic::ReportedPatch { request, version: None }.to_string(), patch.clone()),
+        };
+        Some(Letter { topic, payload, retain: false })
     }
 
     fn arrival(&self, topic: &str, payload: &Bytes, _retained: bool) -> Option<ArrivalKind> {
@@ -242,6 +253,21 @@ mod tests {
             assert!(matches!(arrival(topic), Some(ArrivalKind::Twin { topic: told, .. }) if told == topic));
         }
         assert_eq!(arrival("$iothub/twin/GET/?$rid=1"), None);
+    }
+
+    #[test]
+    fn answers_and_questions_go_to_the_topics_of_the_dialect() {
+        let letter = |reply: Reply| envelope().reply(&reply).map(|letter| (letter.topic, letter.payload)).expect("the hub has it");
+        let body = Bytes::from_static(b"{}");
+        assert_eq!(
+            letter(Reply::Method { request: "1f".into(), status: 200, body: body.clone() }),
+            ("$iothub/methods/res/200/?$rid=1f".to_owned(), body.clone())
+        );
+        assert_eq!(letter(Reply::TwinGet { request: "7".into() }), ("$iothub/twin/GET/?$rid=7".to_owned(), Bytes::new()));
+        assert_eq!(
+            letter(Reply::Reported { request: "8".into(), patch: body.clone() }),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=8".to_owned(), body)
+        );
     }
 
     proptest! {

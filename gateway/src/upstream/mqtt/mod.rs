@@ -14,7 +14,7 @@ use tidegate_core::{
     catalogue::{UpstreamKind, UpstreamPlan},
     message::{Message, SystemProperties},
     problem::Problems,
-    upstream::{ArrivalKind, Session, Upstream, UpstreamError},
+    upstream::{ArrivalKind, Reply, Session, Upstream, UpstreamError},
 };
 
 use self::config::Config;
@@ -122,6 +122,11 @@ impl Speech for Plain {
     fn letter(&self, message: &Message) -> Result<Letter, String> {
         let topic = String::from_utf8(self.0.topic.fill(message).into()).map_err(|_| "topic is not UTF-8".to_owned())?;
         Ok(Letter { topic, payload: self.0.payload.fill(message), retain: self.0.retain })
+    }
+
+    /// Such a broker has neither calls nor twins.
+    fn reply(&self, _reply: &Reply) -> Option<Letter> {
+        None
     }
 
     /// A retained command would be carried out again at every connect, so it is not taken as one.

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, types::Value};
 use tidegate_core::{clock::Stamp, message::Message};
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::{
@@ -49,6 +50,20 @@ pub(crate) type Look = Box<dyn FnOnce(&Connection) + Send>;
 #[derive(Debug, Clone)]
 pub struct Inbox(Log);
 
+/// A command in the writer's queue.
+#[derive(Debug)]
+pub struct Posted {
+    log: Log,
+    answer: oneshot::Receiver<Result<Answer, StoreError>>,
+}
+
+impl Posted {
+    /// Waits for the commit.
+    pub async fn answer(self) -> Result<Answer, StoreError> {
+        self.answer.await.map_err(|_| self.log.why_closed())?
+    }
+}
+
 /// The end of a command.
 #[derive(Debug)]
 pub struct Ending {
@@ -69,7 +84,16 @@ impl Inbox {
 
     /// Keeps a command: [`Answer::Done`], or [`Answer::Known`] when it has come before.
     pub async fn accept(&self, command: NewCommand) -> Result<Answer, StoreError> {
-        self.step(Step::Accept(command), None, Vec::new()).await
+        self.post(command).await?.answer().await
+    }
+
+    /// As [`Inbox::accept`], in two parts: returns as soon as the command has its turn in the writer's queue, so that many can be kept
+    /// in one commit and yet in their order.
+    pub async fn post(&self, command: NewCommand) -> Result<Posted, StoreError> {
+        let (told, answer) = oneshot::channel();
+        let append = Append { now: true, inbox: Some(Box::new((Step::Accept(command), None))), told: Some(told), ..Append::default() };
+        self.0.send(Request::Append(append)).await?;
+        Ok(Posted { log: self.0.clone(), answer })
     }
 
     /// Remembers a command that is over before it began, and appends what the hub is told of it; nothing of both when it is known.
