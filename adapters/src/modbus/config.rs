@@ -88,6 +88,14 @@ pub(super) struct RawDevice {
     pub(super) address_base: Option<u8>,
     /// Byte order of its numbers: "abcd", "cdab", "badc" or "dcba", A the most significant byte. Default "abcd".
     pub(super) order: Option<RawOrder>,
+    /// By which functions it is written: "either" (5 and 6 for one cell, 15 and 16 for several), "single" (5 and 6 only),
+    /// "multiple" (15 and 16 only). Default "either".
+    pub(super) write_functions: Option<RawFunctions>,
+    /// Whether it has function 22 (mask write), which sets bits of a register and leaves the others alone in one request.
+    /// Without it the register is read, changed and written. Default false: few devices have it.
+    pub(super) mask_write: Option<bool>,
+    /// How long it takes to show what was written to it. Default "0ms"; after 100 ms it is looked at a second time anyway.
+    pub(super) write_settle: Option<Span>,
     /// As on the bus, for this unit alone.
     pub(super) timeout: Option<Span>,
     /// As on the bus, for this unit alone.
@@ -132,9 +140,10 @@ pub(super) struct RawModbusPoint {
     pub(super) order: Option<RawOrder>,
     /// How often it is read, if it differs from the device's.
     pub(super) interval: Option<Span>,
-    /// "read" or "read-write". Default "read". Writing is not carried out by this version.
-    pub(super) access: Option<RawAccess>,
-    /// What every point may say: unit, scale, offset, precision, labels, limits, when to report.
+    /// For writable points: whether reading shows what was written. Default true. With false, as for registers that start
+    /// something and read as 0, a write is "sent" and never "done".
+    pub(super) read_back: Option<bool>,
+    /// What every point may say: unit, scale, offset, precision, labels, limits, when to report, what may be written.
     #[serde(flatten)]
     pub(super) point: RawPoint,
 }
@@ -201,10 +210,10 @@ pub(super) enum RawLayout {
     LowOnly,
 }
 
-/// Kept for writing: which points may be written is part of a device's description from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawAccess {
-    Read,
-    ReadWrite,
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawFunctions {
+    Either,
+    Single,
+    Multiple,
 }

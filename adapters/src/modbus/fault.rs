@@ -17,6 +17,8 @@ pub enum Fault {
     Closed,
     /// Not asked: it owes too many answers, and a new one could not be told from them.
     Owes,
+    /// Not sent: unit 0 calls all units at once, and none confirms.
+    Broadcast,
     /// The bus is gone.
     Lost(AdapterError),
 }
@@ -41,6 +43,7 @@ impl Fault {
             Fault::Garbled(_) => Reason::Garbled,
             Fault::Closed => Reason::Other("connection-closed"),
             Fault::Owes => Reason::PutAside,
+            Fault::Broadcast => Reason::Other("broadcast"),
             Fault::Lost(_) => Reason::BusDown,
         }
     }
@@ -54,6 +57,7 @@ impl Fault {
             Fault::Garbled(what) => format!("asked unit {unit} for {spot}, got {what}"),
             Fault::Closed => format!("connection closed instead of an answer from unit {unit}"),
             Fault::Owes => format!("unit {unit} left too many questions open, it is not asked until their answers can no longer come"),
+            Fault::Broadcast => "unit 0 calls all units at once, and none confirms".to_owned(),
             Fault::Lost(error) => error.to_string(),
         }
     }

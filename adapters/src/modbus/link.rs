@@ -6,23 +6,26 @@
 //! mistaken for ([`Debts`]).
 //! Each call ends within the time limits; nothing that comes over the wire panics or is kept beyond one frame.
 //!
-//! Retries are not made here. A new [`Link`] opens nothing.
+//! Retries are not made here, least of all of a change: whoever asked for it has to find out whether it happened.
+//! A new [`Link`] opens nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use tidegate_core::adapter::AdapterError;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_modbus::{
-    Error, ProtocolError, Request, Response, Slave,
+    Error, ProtocolError, Response, Slave,
     client::{Client, Context},
-    prelude::{ReadCode, rtu, tcp},
+    prelude::{rtu, tcp},
     slave::SlaveContext,
 };
 
 use super::{
+    change::Change,
     debt::{Clearing, Debts},
     fault::Fault,
-    plan::{Spot, Table},
+    plan::Spot,
+    question::Question,
     tap::{Tap, Undrained, Wire},
     transport::{Bus, Framing, Transport},
 };
@@ -68,12 +71,13 @@ struct Open {
     proven: bool,
 }
 
-/// What an answer must look like.
-#[derive(Debug, Clone, Copy)]
-enum Expected {
-    Words(u16),
-    Bits(u16),
-    Identity,
+/// Why a change was not acknowledged.
+#[derive(Debug)]
+pub enum Unmade {
+    /// Nothing that changes anything has left us.
+    Before(Fault),
+    /// The request left. Refused, it did not happen; with any other fault it may have.
+    After(Fault),
 }
 
 impl Link {
@@ -120,8 +124,7 @@ impl Link {
     pub async fn ask(&mut self, asked: &Asked, spot: Spot) -> Result<Answer, Fault> {
         self.settle(asked).await?;
         self.clear_debts(asked, spot).await?;
-        let (request, expected) = question(spot);
-        match self.exchange_again_if_closed(asked, request, expected, spot).await? {
+        match self.exchange_again_if_closed(asked, spot).await? {
             Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits) => {
                 bits.truncate(usize::from(spot.count));
                 Ok(Answer::Bits(bits))
@@ -131,14 +134,33 @@ impl Link {
         }
     }
 
+    /// Changes cells of a unit, or says why that was not acknowledged. An acknowledgement is no proof of a change.
+    pub async fn change(&mut self, asked: &Asked, change: &Change) -> Result<(), Unmade> {
+        if asked.unit == 0 {
+            return Err(Unmade::Before(Fault::Broadcast));
+        }
+        self.settle(asked).await.map_err(Unmade::Before)?;
+        // A question that meets a closed connection is simply asked again. A change is not: so it is looked for before.
+        if let Some(open) = &mut self.open
+            && !open.tap.is_quiet()
+        {
+            open.owes = Some(asked.timeout);
+            self.settle(asked).await.map_err(Unmade::Before)?;
+        }
+        self.clear_debts(asked, change.spot()).await.map_err(Unmade::Before)?;
+        if self.open.is_none() {
+            return Err(Unmade::Before(Fault::Closed));
+        }
+        self.exchange(asked, Question::change(change)).await.map(drop).map_err(Unmade::After)
+    }
+
     /// Reads what a unit says it is (function 43, type 14): vendor, product code, revision.
     pub async fn identify(&mut self, asked: &Asked) -> Result<Vec<(String, String)>, Fault> {
         const NAMES: [&str; 7] = ["vendor", "product code", "revision", "vendor url", "product name", "model name", "application"];
         let (mut objects, mut next) = (Vec::new(), 0);
         for _ in 0..MOST_IDENTITY_PARTS {
             self.settle(asked).await?;
-            let request = Request::ReadDeviceIdentification(ReadCode::Basic, next);
-            let Response::ReadDeviceIdentification(part) = self.exchange(asked, request, Expected::Identity).await? else {
+            let Response::ReadDeviceIdentification(part) = self.exchange(asked, Question::identity(next)).await? else {
                 return Err(Fault::Garbled("an answer of another kind".to_owned()));
             };
             for object in part.device_id_objects {
@@ -198,8 +220,7 @@ impl Link {
     async fn clear_debts(&mut self, asked: &Asked, spot: Spot) -> Result<(), Fault> {
         while let Some(clearing) = self.debts.clearing(asked.unit) {
             let Clearing::Table(table) = clearing else { return Err(Fault::Owes) };
-            let (request, expected) = question(Spot { table, address: spot.address, count: 1 });
-            match self.exchange(asked, request, expected).await {
+            match self.exchange(asked, Question::read(Spot { table, address: spot.address, count: 1 })).await {
                 Ok(_) | Err(Fault::Refused(_)) => self.debts.cleared(asked.unit, table),
                 Err(fault) => return Err(fault),
             }
@@ -210,53 +231,49 @@ impl Link {
     /// Late answers among what was heard are owed no longer.
     fn book_heard(&mut self, tap: &Tap) {
         if self.debts.any() {
-            tap.answers().into_iter().for_each(|(unit, table)| self.debts.pay(unit, table));
+            tap.answers().into_iter().for_each(|(unit, function)| self.debts.pay(unit, function));
         }
         tap.forget();
     }
 
     /// Many devices close a connection that was idle. That is noticed only by asking, so a connection that worked
     /// before is opened again, once.
-    async fn exchange_again_if_closed(
-        &mut self,
-        asked: &Asked,
-        request: Request<'static>,
-        expected: Expected,
-        spot: Spot,
-    ) -> Result<Response, Fault> {
+    async fn exchange_again_if_closed(&mut self, asked: &Asked, spot: Spot) -> Result<Response, Fault> {
         let proven = self.open.as_ref().is_some_and(|open| open.proven);
-        match self.exchange(asked, request.clone(), expected).await {
+        match self.exchange(asked, Question::read(spot)).await {
             Err(Fault::Closed) if proven => {
                 self.settle(asked).await?;
                 self.clear_debts(asked, spot).await?;
-                self.exchange(asked, request, expected).await
+                self.exchange(asked, Question::read(spot)).await
             }
             other => other,
         }
     }
 
-    async fn exchange(&mut self, asked: &Asked, request: Request<'static>, expected: Expected) -> Result<Response, Fault> {
+    async fn exchange(&mut self, asked: &Asked, question: Question) -> Result<Response, Fault> {
         let earliest = self.quiet_since + self.silence_before(asked);
         // The timer would round a moment that has passed up to the next millisecond.
         if earliest > Instant::now() {
             sleep_until(earliest).await;
         }
-        let table = table_of(&request);
-        let limit = asked.timeout + self.time_on_line(expected);
+        let owed = question.owed();
+        let limit = asked.timeout + self.time_on_line(question.bytes);
         let Some(open) = &mut self.open else { return Err(Fault::Closed) };
         open.context.set_slave(Slave(asked.unit));
         open.tap.forget();
         open.owes = Some(asked.timeout);
-        let answer = timeout(limit, open.context.call(request)).await;
+        let answer = timeout(limit, open.context.call(question.request)).await;
         self.quiet_since = Instant::now();
         let judged = match answer {
             Err(_) if open.tap.heard_something() => Err(Fault::Garbled(format!("an incomplete answer: {}", open.tap.shown()))),
             Err(_) => Err(Fault::Silent),
             Ok(Err(error)) => Err(fault_of(&error, &open.tap)),
             Ok(Ok(Err(exception))) => Err(Fault::Refused(exception.into())),
-            Ok(Ok(Ok(response))) => expected.check(response).map_err(|what| Fault::Garbled(format!("{what}: {}", open.tap.shown()))),
+            Ok(Ok(Ok(response))) => {
+                question.expected.check(response).map_err(|what| Fault::Garbled(format!("{what}: {}", open.tap.shown())))
+            }
         };
-        self.conclude(asked, table, &judged);
+        self.conclude(asked, owed, &judged);
         match judged {
             Err(Fault::Closed) if self.bus.transport.is_line() => Err(self.lost(&Undrained::Ended("the other end has gone".to_owned()))),
             other => other,
@@ -264,7 +281,7 @@ impl Link {
     }
 
     /// What an exchange means for the link and for the unit.
-    fn conclude(&mut self, asked: &Asked, table: Option<Table>, judged: &Result<Response, Fault>) {
+    fn conclude(&mut self, asked: &Asked, owed: Option<u8>, judged: &Result<Response, Fault>) {
         match judged {
             Ok(_) | Err(Fault::Refused(_)) => {
                 if let Some(open) = &mut self.open {
@@ -272,9 +289,8 @@ impl Link {
                 }
             }
             Err(fault) => {
-                // Identification has an answer of its own kind, which cannot be mistaken for cells.
-                if let (Framing::Rtu, Some(table)) = (self.bus.transport.framing(), table) {
-                    self.debts.add(asked.unit, table);
+                if let (Framing::Rtu, Some(function)) = (self.bus.transport.framing(), owed) {
+                    self.debts.add(asked.unit, function);
                 }
                 if let Some(tap) = self.open.as_ref().map(|open| open.tap.clone()) {
                     self.book_heard(&tap);
@@ -293,61 +309,23 @@ impl Link {
         }
     }
 
-    fn time_on_line(&self, expected: Expected) -> Duration {
+    /// Whether what was asked earlier has happened, or never will, once a later question is answered. Not so where each
+    /// connection has a queue of its own.
+    pub(super) fn answers_in_order(&self) -> bool {
+        self.bus.transport.framing() == Framing::Rtu
+    }
+
+    fn time_on_line(&self, bytes: usize) -> Duration {
         match &self.bus.transport {
-            Transport::Serial(line) => line.time_for(frame_bytes(expected)),
+            Transport::Serial(line) => line.time_for(bytes),
             _ => Duration::ZERO,
         }
     }
 }
 
-/// Bytes of question and answer together, as RTU frames.
-fn frame_bytes(expected: Expected) -> usize {
-    8 + match expected {
-        Expected::Words(count) => 5 + 2 * usize::from(count),
-        Expected::Bits(count) => 5 + usize::from(count).div_ceil(8),
-        Expected::Identity => 256,
-    }
-}
-
-/// As [`frame_bytes`], for whoever estimates how busy a line will be.
+/// Bytes of question and answer together, for whoever estimates how busy a line will be.
 pub(super) fn bytes_on_line(spot: Spot) -> usize {
-    frame_bytes(question(spot).1)
-}
-
-fn question(spot: Spot) -> (Request<'static>, Expected) {
-    match spot.table {
-        Table::Coil => (Request::ReadCoils(spot.address, spot.count), Expected::Bits(spot.count)),
-        Table::Discrete => (Request::ReadDiscreteInputs(spot.address, spot.count), Expected::Bits(spot.count)),
-        Table::Holding => (Request::ReadHoldingRegisters(spot.address, spot.count), Expected::Words(spot.count)),
-        Table::Input => (Request::ReadInputRegisters(spot.address, spot.count), Expected::Words(spot.count)),
-    }
-}
-
-fn table_of(request: &Request<'_>) -> Option<Table> {
-    match request {
-        Request::ReadCoils(..) => Some(Table::Coil),
-        Request::ReadDiscreteInputs(..) => Some(Table::Discrete),
-        Request::ReadHoldingRegisters(..) => Some(Table::Holding),
-        Request::ReadInputRegisters(..) => Some(Table::Input),
-        _ => None,
-    }
-}
-
-impl Expected {
-    fn check(self, response: Response) -> Result<Response, String> {
-        let (came, wanted, what) = match (self, &response) {
-            (Expected::Words(count), Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words)) => {
-                (words.len(), usize::from(count), "registers")
-            }
-            (Expected::Bits(count), Response::ReadCoils(bits) | Response::ReadDiscreteInputs(bits)) => {
-                (bits.len() / 8, usize::from(count).div_ceil(8), "bytes of bits")
-            }
-            (Expected::Identity, Response::ReadDeviceIdentification(_)) => (0, 0, ""),
-            _ => return Err("an answer of another kind".to_owned()),
-        };
-        if came == wanted { Ok(response) } else { Err(format!("{came} {what} instead of {wanted}")) }
-    }
+    Question::read(spot).bytes
 }
 
 fn fault_of(error: &Error, tap: &Tap) -> Fault {

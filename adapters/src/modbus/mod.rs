@@ -4,13 +4,15 @@
 //! that was due is a value or a miss with its reason; a late answer is never taken for the next question's; a unit that
 //! is silent costs the others at most its time limits, and after three polls is only asked now and then. Reads with
 //! functions 1 to 4 and asks who is there with 43/14. Functions that also write (23 among them) are never used to read.
+//! Writes with 5, 6, 15, 16 and 22, only points that are declared writable, only in [`Adapter::execute`], and says
+//! `done` only of what it has read back (`write`).
 //!
-//! Writing is not carried out: the seam is [`Adapter::execute`], and [`value::Shape::encode`] is ready for it.
-//! Scale, offset, labels and report policies are `normalise`'s. Reconnecting after a loss is the supervisor's.
+//! Scale, offset, labels and report policies are `normalise`'s, limits of what may be written the guard's. Reconnecting after a loss is the supervisor's.
 //! A power cut takes what was read and not yet appended; nothing is kept here that would have to survive.
 //!
 //! The modules stand in the order in which a reading meets them.
 
+pub mod change;
 mod check;
 mod config;
 mod debt;
@@ -18,6 +20,7 @@ pub mod fault;
 mod harvest;
 pub mod link;
 pub mod plan;
+mod question;
 mod rtu;
 pub mod schedule;
 pub mod simulator;
@@ -25,6 +28,7 @@ mod tap;
 pub mod transport;
 pub mod unit;
 pub mod value;
+mod write;
 
 use std::{fmt, future::pending, sync::Arc};
 
@@ -35,6 +39,7 @@ use tidegate_core::{
     clock::Clock,
     command::{Action, Command, Outcome},
     id::{LeafId, PointName},
+    reading::Value,
 };
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -110,6 +115,19 @@ impl Modbus {
     }
 }
 
+impl Modbus {
+    async fn write_points(&mut self, leaf: &LeafId, wanted: &[(PointName, Value)]) -> Outcome {
+        let Some(at) = self.unit_of(leaf) else { return Outcome::Rejected(format!("no device '{leaf}' on this bus")) };
+        let (outcome, lost) = write::write(&self.units[at], &mut self.link, wanted).await;
+        if self.checked.close_after_poll {
+            self.link.close();
+        }
+        // The outcome says more than the loss: that is told by the next read.
+        self.lost = self.lost.take().or(lost);
+        outcome
+    }
+}
+
 #[async_trait]
 impl Adapter for Modbus {
     async fn connect(&mut self) -> Result<(), AdapterError> {
@@ -156,8 +174,8 @@ impl Adapter for Modbus {
     async fn execute(&mut self, command: &Command) -> Result<Outcome, AdapterError> {
         match &command.action {
             Action::Read(names) => self.read_points(&command.leaf, names).await,
-            Action::Write(_) => Ok(Outcome::Rejected("writing is not supported by this version".to_owned())),
-            Action::Raw(_) => Ok(Outcome::Rejected("a Modbus unit takes no raw bytes".to_owned())),
+            Action::Write(wanted) => Ok(self.write_points(&command.leaf, wanted).await),
+            Action::Raw(_) => Ok(Outcome::Rejected("a Modbus unit takes no raw bytes: name points to write".to_owned())),
         }
     }
 

@@ -1,7 +1,5 @@
 //! RTU frames where the codec is not at hand: the checksum, and late answers among bytes that were thrown away.
 
-use super::plan::Table;
-
 /// CRC-16/MODBUS; the low byte goes first on the wire.
 pub(super) fn crc(bytes: &[u8]) -> u16 {
     bytes
@@ -9,8 +7,8 @@ pub(super) fn crc(bytes: &[u8]) -> u16 {
         .fold(0xffff, |crc, byte| (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 }))
 }
 
-/// The whole answers among some bytes: who answered, and from which table (a refusal counts as an answer).
-pub(super) fn answers(mut bytes: &[u8]) -> Vec<(u8, Table)> {
+/// The whole answers among some bytes: who answered, and to which function (a refusal counts as an answer).
+pub(super) fn answers(mut bytes: &[u8]) -> Vec<(u8, u8)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         match answer(bytes) {
@@ -25,12 +23,17 @@ pub(super) fn answers(mut bytes: &[u8]) -> Vec<(u8, Table)> {
 }
 
 /// The answer at the beginning, and its length.
-fn answer(bytes: &[u8]) -> Option<((u8, Table), usize)> {
+fn answer(bytes: &[u8]) -> Option<((u8, u8), usize)> {
     let [unit, function, third, ..] = *bytes else { return None };
-    let table = [Table::Coil, Table::Discrete, Table::Holding, Table::Input].into_iter().find(|t| t.function() == function & 0x7f)?;
-    let length = if function & 0x80 == 0 { 5 + usize::from(third) } else { 5 };
+    let length = match function {
+        1..=4 => 5 + usize::from(third),
+        5 | 6 | 15 | 16 => 8,
+        22 => 10,
+        0x81..=0x86 | 0x8f | 0x90 | 0x96 => 5,
+        _ => return None,
+    };
     let (frame, checksum) = bytes.get(..length)?.split_at(length - 2);
-    (crc(frame).to_le_bytes() == checksum).then_some(((unit, table), length))
+    (crc(frame).to_le_bytes() == checksum).then_some(((unit, function & 0x7f), length))
 }
 
 #[cfg(test)]
@@ -50,8 +53,9 @@ mod tests {
 
     #[test]
     fn late_answers_are_found_among_noise() {
-        let bytes = [&[0x55, 0xaa][..], &framed(&[7, 3, 2, 0, 1]), &[7, 3], &framed(&[9, 0x84, 2]), &[0]].concat();
-        assert_eq!(answers(&bytes), [(7, Table::Holding), (9, Table::Input)]);
+        let wrote = framed(&[7, 16, 0, 100, 0, 2]);
+        let bytes = [&[0x55, 0xaa][..], &framed(&[7, 3, 2, 0, 1]), &[7, 3], &framed(&[9, 0x84, 2]), &wrote, &[0]].concat();
+        assert_eq!(answers(&bytes), [(7, 3), (9, 4), (7, 16)]);
     }
 
     proptest! {

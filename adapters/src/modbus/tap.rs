@@ -7,7 +7,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{plan::Table, rtu};
+use super::rtu;
 
 /// Bytes kept of what was heard: the longest Modbus frame (MBAP header 7, PDU 253).
 const MOST_HEARD: usize = 260;
@@ -68,14 +68,21 @@ impl Tap {
         !self.lock().heard.is_empty()
     }
 
-    /// RTU answers among it.
-    pub(super) fn answers(&self) -> Vec<(u8, Table)> {
+    /// RTU answers among it: unit and function.
+    pub(super) fn answers(&self) -> Vec<(u8, u8)> {
         rtu::answers(&self.lock().heard)
     }
 
     /// Whether the other end has gone.
     pub(super) fn has_ended(&self) -> bool {
         self.lock().ended
+    }
+
+    /// Whether nothing has come unasked and the other end is still there, as far as can be seen without waiting.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_pending()
     }
 
     /// What was heard since the last question, in hexadecimal, shortened.

@@ -31,7 +31,7 @@ const SILENT_POLLS: u32 = 3;
 /// The longest a unit that was put aside is left alone. A repaired device is back within a minute.
 const LONGEST_ASIDE: Duration = Duration::from_secs(60);
 /// Before a device that said it is busy is asked again.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the configuration says about a unit, checked.
 #[derive(Debug)]
@@ -44,8 +44,26 @@ pub struct Device {
     pub retries: u8,
     /// What one request may hold.
     pub limits: Limits,
+    /// By which functions it is written.
+    pub functions: Functions,
+    /// Whether it knows function 22, which changes bits of a register and leaves the others alone.
+    pub masks: bool,
+    /// What it takes to show what was written.
+    pub write_settle: Duration,
     /// Its points.
     pub points: Vec<Point>,
+}
+
+/// By which functions a device is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Functions {
+    /// 5 and 6 for one cell, 15 and 16 for several.
+    #[default]
+    Either,
+    /// 5 and 6 only.
+    Single,
+    /// 15 and 16 only.
+    Multiple,
 }
 
 /// A point of a unit.
@@ -59,8 +77,10 @@ pub struct Point {
     pub shape: Shape,
     /// How often it is read.
     pub interval: Duration,
-    /// Whether commands may set it, once they can.
+    /// Whether commands may set it.
     pub writable: bool,
+    /// Whether it shows what was written to it. Without, a write is `sent` at best.
+    pub read_back: bool,
 }
 
 impl Device {
@@ -151,6 +171,11 @@ impl Unit {
         self.silent_polls >= SILENT_POLLS
     }
 
+    /// Whether it answered when it was last polled; a unit that was never polled is taken to be there.
+    pub fn is_present(&self) -> bool {
+        self.silent_polls == 0
+    }
+
     /// Reads some of its polls. An error means that the bus was lost on the way; what came before was told.
     pub async fn poll(&mut self, link: &mut Link, polls: &[usize], witness: &mut impl Witness) -> Result<Standing, AdapterError> {
         if self.is_aside() && !self.probe(link, witness).await? {
@@ -223,7 +248,7 @@ async fn gather(
         && let Some(request) = open.pop_front()
     {
         let begun = Instant::now();
-        let fault = match ask(device, link, retries, &request).await {
+        let fault = match ask(device, link, retries, request.spot).await {
             Ok(answer) => {
                 tally.life = true;
                 witness.came(device, &request, &answer, begun.elapsed());
@@ -262,11 +287,11 @@ async fn gather(
     open.into_iter().chain(done).chain(last).collect()
 }
 
-/// One request, with its repetitions.
-async fn ask(device: &Device, link: &mut Link, retries: u8, request: &Request) -> Result<Answer, Fault> {
+/// One question, with its repetitions.
+pub(super) async fn ask(device: &Device, link: &mut Link, retries: u8, spot: Spot) -> Result<Answer, Fault> {
     let mut left = retries;
     loop {
-        let fault = match link.ask(&device.asked, request.spot).await {
+        let fault = match link.ask(&device.asked, spot).await {
             Ok(answer) => return Ok(answer),
             Err(fault) => fault,
         };

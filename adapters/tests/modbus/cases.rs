@@ -3,13 +3,20 @@
 //! - `section.toml`: the adapter's section without name and kind; `PEER` stands for the address of the scripted peer.
 //! - `problems.txt`: what the check says about it; or
 //! - `bus.hex`: what goes over the wire, `> ` from us and `< ` to us; `! close` the peer hangs up; `! dropped` we
-//!   hang up. The next line is then said on another connection. And `expected.json`: the harvests, one for each turn.
+//!   hang up. The next line is then said on another connection. And `expected.json`: the harvests, one for each turn;
+//!   or `commands.json`: objects of points and raw values, each written by one command, with what came of it.
 
 use std::{fs, path::Path};
 
 use serde_json::{Value as Json, json};
 use tidegate_adapters::modbus::KIND;
-use tidegate_core::{adapter::Harvest, problem::Problems};
+use tidegate_core::{
+    adapter::{Adapter, Harvest},
+    command::{Action, Command, Outcome},
+    id::{LeafId, PointName},
+    problem::Problems,
+    reading::Value,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -29,7 +36,7 @@ async fn every_case_reads_as_recorded() {
         match (read("bus.hex"), read("problems.txt")) {
             (Some(bus), None) => replay(&case, &section, &bus).await,
             (None, Some(expected)) => assert_eq!(problems(&section), expected, "{}", case.display()),
-            _ => panic!("{}: either bus.hex and expected.json, or problems.txt", case.display()),
+            _ => panic!("{}: either bus.hex with expected.json or commands.json, or problems.txt", case.display()),
         }
     }
 }
@@ -47,7 +54,10 @@ async fn replay(case: &Path, section: &str, bus: &str) {
     let mut adapter = adapter(&section.replace("PEER", &listener.local_addr().expect("bound").to_string()));
     let peer = tokio::spawn(play(listener, bus.to_owned()));
     adapter.connect().await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-    let expected = fs::read_to_string(case.join("expected.json")).expect("expected.json");
+    if let Ok(commands) = fs::read_to_string(case.join("commands.json")) {
+        obey(case, &mut adapter, &commands).await;
+    }
+    let expected = fs::read_to_string(case.join("expected.json")).unwrap_or_else(|_| "[]".to_owned());
     let expected: Vec<Json> = serde_json::from_str(&expected).expect("a list of harvests");
     let mut harvests = Vec::new();
     for _ in 0..expected.len() {
@@ -55,6 +65,27 @@ async fn replay(case: &Path, section: &str, bus: &str) {
     }
     peer.await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     assert_eq!(Json::from(harvests.clone()), Json::from(expected), "{}: {:#}", case.display(), Json::from(harvests));
+}
+
+/// Carries out `[{ "write": { … }, "outcome": … }, …]` on the only device.
+async fn obey(case: &Path, adapter: &mut Box<dyn Adapter>, commands: &str) {
+    let commands: Vec<Json> = serde_json::from_str(commands).expect("a list of commands");
+    for command in commands {
+        let points = command["write"].as_object().expect("points").iter();
+        let value = |value: &Json| serde_json::from_value::<Value>(value.clone()).expect("a raw value");
+        let points = points.map(|(point, raw)| (PointName::new(point).expect("a name"), value(raw))).collect();
+        let leaf = LeafId::new(command["leaf"].as_str().unwrap_or("d")).expect("an id");
+        let outcome =
+            adapter.execute(&Command { id: "c".to_owned(), leaf, action: Action::Write(points) }).await.expect("the bus is there");
+        let told = match &outcome {
+            Outcome::Done(values) => {
+                json!({ "done": values.iter().map(|(point, v)| (point.to_string(), json!(v))).collect::<serde_json::Map<_, _>>() })
+            }
+            Outcome::Failed(why) | Outcome::Uncertain(why) | Outcome::Rejected(why) => json!({ outcome.word(): why }),
+            Outcome::Sent | Outcome::Expired => json!(outcome.word()),
+        };
+        assert_eq!(told, command["outcome"], "{}", case.display());
+    }
 }
 
 fn shown(harvest: &Harvest) -> Json {

@@ -250,7 +250,7 @@ fn command(leaf: &str, action: Action) -> Command {
 }
 
 #[tokio::test]
-async fn a_read_command_reads_now_and_a_write_is_refused_with_nothing_on_the_bus() {
+async fn a_read_command_reads_now_and_what_cannot_be_done_is_refused_with_nothing_on_the_bus() {
     let simulator = units([1]);
     let served = serve(&simulator, Way::Tcp).await;
     let mut adapter = adapter(&format!("{}{}", served.place, device(1, "interval = \"1h\"", [0, 50])));

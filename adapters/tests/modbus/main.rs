@@ -1,7 +1,10 @@
-//! The Modbus adapter from outside: against recorded frames (`cases`), and against units that misbehave (`faults`, `late`, `look`).
+//! The Modbus adapter from outside: against recorded frames (`cases`), and against units that misbehave (`faults`, `late`,
+//! `look`, `write`, `fence`).
 
 mod cases;
 mod faults;
+mod fence;
 mod late;
 mod look;
 mod site;
+mod write;

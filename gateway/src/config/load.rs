@@ -136,6 +136,7 @@ impl Checking<'_> {
         whole::names("adapter", adapters, &tell, &mut problems);
         whole::names("upstream", upstreams, &tell, &mut problems);
         whole::leaves_and_ports(&self.root, adapters, &tell, &mut problems);
+        whole::interlocks(&self.root, adapters, &mut problems);
         if self.all_is_there {
             whole::nothing_to_do(&self.root, adapters, upstreams, &mut problems);
         }

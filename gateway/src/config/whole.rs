@@ -1,9 +1,10 @@
-//! What only shows when all sections are seen together: names, leaf ids and serial ports that are used twice, and nothing to do.
+//! What only shows when all sections are seen together: names, leaf ids and serial ports that are used twice, interlocks on
+//! points that do not exist, and nothing to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::{
-    id::{LeafId, Name},
+    id::{LeafId, Name, PointName},
     problem::{Problems, Step},
 };
 
@@ -65,6 +66,30 @@ pub(super) fn leaves_and_ports(root: &Node, sections: &[Checked<AdapterSection>]
                 }
                 Some(_) => {}
                 None => drop(ports.insert(port, at)),
+            }
+        }
+    }
+}
+
+/// An interlock on a point that does not exist would refuse every write.
+pub(super) fn interlocks(root: &Node, sections: &[Checked<AdapterSection>], problems: &mut Problems) {
+    let running = |(_, checked): &(usize, &Checked<AdapterSection>)| checked.enabled;
+    let plans =
+        || sections.iter().enumerate().filter(running).filter_map(|(at, checked)| Some((at, checked, &checked.section.as_ref()?.plan)));
+    let points: BTreeSet<(&LeafId, &PointName)> =
+        plans().flat_map(|(_, _, plan)| &plan.leaves).flat_map(|leaf| leaf.points.iter().map(|point| (&leaf.id, &point.name))).collect();
+    for (at, checked, plan) in plans() {
+        let mut places = places(root, at);
+        for leaf in &plan.leaves {
+            let inner = places.get_mut(leaf.id.as_str()).and_then(Iterator::next).unwrap_or_default();
+            let place: Vec<Step> = entry("adapter", at, checked).into_iter().chain(inner).collect();
+            for point in &leaf.points {
+                let Some(lock) = point.write.as_ref().and_then(|write| write.interlock.as_ref()) else { continue };
+                let on = lock.leaf.as_ref().unwrap_or(&leaf.id);
+                if !points.contains(&(on, &lock.point)) {
+                    let what = format!("point {} has an interlock on {} of {on}, which does not exist", point.name, lock.point);
+                    record(problems, &place, what, "name a point that is read, and its leaf if it is another one");
+                }
             }
         }
     }

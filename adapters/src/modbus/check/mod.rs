@@ -18,11 +18,11 @@ use tokio_serial::{DataBits, Parity, StopBits};
 
 use super::{
     Modbus,
-    config::{RawBus, RawDevice, RawParity, RawTransport},
+    config::{RawBus, RawDevice, RawFunctions, RawParity, RawTransport},
     link::{Asked, bytes_on_line},
     plan::Limits,
     transport::{Bus, Framing, Line, Transport},
-    unit::{Device, Point},
+    unit::{Device, Functions, Point},
 };
 
 /// Modbus TCP's port (IANA).
@@ -193,6 +193,7 @@ fn device(bus: &RawBus, raw: &RawDevice, problems: &mut Problems) -> Option<(Lea
         problems.key("timeout").error("leaves no time to answer", "write a time such as \"500ms\"");
     }
     let pause = wait("pause_between_requests", own(raw.pause_between_requests, bus.pause_between_requests), Duration::ZERO, problems);
+    let write_settle = wait("write_settle", raw.write_settle, Duration::ZERO, problems);
     let limits = Limits { registers: raw.max_registers.unwrap_or(125), bits: raw.max_bits.unwrap_or(2000), gap: raw.max_gap.unwrap_or(8) };
     if raw.point.is_empty() {
         problems.key("point").warning("no point: nothing will be read", "add a [[adapter.device.point]]");
@@ -210,7 +211,16 @@ fn device(bus: &RawBus, raw: &RawDevice, problems: &mut Problems) -> Option<(Lea
         LeafProfile { id: id.clone(), points: profiles, class: raw.class.unwrap_or_default(), ttl: raw.ttl.map(|ttl| ttl.0), properties };
     let asked = Asked { unit: raw.unit, timeout, pause };
     let retries = raw.retries.or(bus.retries).unwrap_or(1);
-    Some((profile, Device { id, asked, retries, limits, points }))
+    let functions = functions(raw);
+    Some((profile, Device { id, asked, retries, limits, functions, masks: raw.mask_write == Some(true), write_settle, points }))
+}
+
+fn functions(raw: &RawDevice) -> Functions {
+    match raw.write_functions.unwrap_or(RawFunctions::Either) {
+        RawFunctions::Either => Functions::Either,
+        RawFunctions::Single => Functions::Single,
+        RawFunctions::Multiple => Functions::Multiple,
+    }
 }
 
 fn wait(key: &str, given: Option<Span>, default: Duration, problems: &mut Problems) -> Duration {

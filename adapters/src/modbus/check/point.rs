@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidegate_core::{id::PointName, problem::Problems, profile::PointProfile};
+use tidegate_core::{
+    id::PointName,
+    problem::Problems,
+    profile::{PointProfile, Real, Takes},
+};
 
 use super::{
     super::{
-        config::{RawAccess, RawAddress, RawDevice, RawKind, RawLayout, RawModbusPoint, RawOrder, RawTable},
+        config::{RawAddress, RawDevice, RawFunctions, RawKind, RawLayout, RawModbusPoint, RawOrder, RawTable},
         plan::{Limits, Spot, Table},
         unit::Point,
         value::{Kind, Layout, Order, Shape},
+        write::MOST_REGISTERS,
     },
     interval,
 };
@@ -50,11 +55,10 @@ fn point(
     let name = PointName::new(&raw.name)
         .map_err(|error| problems.key("name").error(format!("'{}' is not a point name", error.text), error.rule))
         .ok();
-    let profile = name.clone().map(|name| raw.point.check(name, problems));
-    let writable = raw.access == Some(RawAccess::ReadWrite);
-    if writable && matches!(table, Table::Discrete | Table::Input) {
-        problems.key("access").error(format!("no {table} can be written"), "write \"read\", or read \"coil\" or \"holding\"");
-    }
+    let takes = shape.map_or(Takes::Any, |shape| takes(table, shape));
+    let profile = name.clone().map(|name| raw.point.check_with(name, takes, problems));
+    let writable = raw.point.write.writable == Some(true) && matches!(table, Table::Coil | Table::Holding);
+    writing(device, raw, shape.filter(|_| writable), problems);
     let spot = Spot { table, address: address?, count: shape?.words() };
     let most = if table.is_bits() { limits.bits } else { limits.registers };
     if spot.end() > CELLS {
@@ -67,7 +71,59 @@ fn point(
             "raise max_registers, or make the point shorter",
         );
     }
-    Some((profile?, Point { name: name?, spot, shape: shape?, interval, writable }))
+    Some((profile?, Point { name: name?, spot, shape: shape?, interval, writable, read_back: raw.read_back != Some(false) }))
+}
+
+/// What raw values the cells take.
+fn takes(table: Table, shape: Shape) -> Takes {
+    let whole = |bits: u32, signed: bool| match signed {
+        true => Takes::Whole { least: i64::MIN >> (64 - bits), most: u64::MAX >> (65 - bits) },
+        false => Takes::Whole { least: 0, most: u64::MAX >> (64 - bits) },
+    };
+    match (table, shape.kind) {
+        (Table::Discrete, _) => Takes::Nothing("no discrete input can be written"),
+        (Table::Input, _) => Takes::Nothing("no input register can be written"),
+        (_, Kind::Bool | Kind::Bit(_)) => Takes::Bit,
+        (_, Kind::Byte { signed, .. }) => whole(8, signed),
+        (_, Kind::Whole { words, signed }) => whole(16 * u32::from(words.clamp(1, 4)), signed),
+        (_, Kind::F16) => Takes::Real(Real::Half),
+        (_, Kind::F32) => Takes::Real(Real::Single),
+        (_, Kind::F64) => Takes::Real(Real::Double),
+        (_, Kind::Bcd { words }) => Takes::Whole { least: 0, most: 10_u64.pow(4 * u32::from(words.min(4))) - 1 },
+        (_, Kind::Text { words, layout }) => Takes::Text { most_bytes: usize::from(words) * layout.bytes_per_word() },
+        (_, Kind::Bytes { words }) => Takes::Bytes { count: 2 * usize::from(words) },
+    }
+}
+
+/// Whether the device can be written so. `shape`: of a point that is writable.
+fn writing(device: &RawDevice, raw: &RawModbusPoint, shape: Option<Shape>, problems: &mut Problems) {
+    let Some(shape) = shape else {
+        if raw.read_back.is_some() {
+            problems.key("read_back").error("has no effect without writable = true", "add writable = true, or leave it out");
+        }
+        return;
+    };
+    if device.unit == 0 {
+        problems.key("writable").error("unit 0 calls all units at once, and none confirms", "write the unit's own number, or leave it out");
+    }
+    let single = device.write_functions == Some(RawFunctions::Single);
+    let most = if single { 1 } else { MOST_REGISTERS.min(device.max_registers.unwrap_or(MOST_REGISTERS)) };
+    if shape.words() > most {
+        problems.key("writable").error(
+            format!("takes {} registers, and {most} can be written in one request: a value would be half new and half old", shape.words()),
+            if single {
+                "leave writable out, or leave write_functions out if the device has function 16"
+            } else {
+                "leave writable out, or make the point shorter"
+            },
+        );
+    }
+    if raw.read_back == Some(false) && shape.mask().is_some() && device.mask_write != Some(true) {
+        problems.key("read_back").error(
+            "must be true for a part of a register, which is read before it is written",
+            "leave it out, or add mask_write = true at the device if it has function 22",
+        );
+    }
 }
 
 /// The address on the wire.

@@ -29,7 +29,7 @@ fn the_example_is_accepted_and_makes_an_adapter() {
     assert_eq!(problems, Vec::<String>::new());
     let plan = plan.expect("no problem");
     let points: Vec<_> = plan.leaves.iter().map(|leaf| (leaf.id.as_str(), leaf.points.len())).collect();
-    assert_eq!(points, [("boiler", 3), ("meter", 3)]);
+    assert_eq!(points, [("boiler", 4), ("meter", 3)]);
     assert_eq!(plan.leaves[0].properties.get("site"), Some("hall 3"));
     let _adapter = (plan.build)(SystemClock::new("boot"));
 }

@@ -1,10 +1,12 @@
 //! Modbus units that exist only in memory, and misbehave on request: for the demo, the benches and the tests.
 //!
-//! Promises: answers functions 1 to 4 and 43/14 over Modbus TCP, RTU and RTU over TCP; other functions are refused
-//! (exception 1), cells nobody set are too (exception 2), units nobody set stay silent, as on a real line. Whatever
-//! comes over the wire neither panics nor is kept beyond one frame. Nothing is written: it has registers to read.
+//! Promises: answers functions 1 to 4, 5, 6, 15, 16, 22 and 43/14 over Modbus TCP, RTU and RTU over TCP; other functions
+//! are refused (exception 1), cells nobody set are too (exception 2), units nobody set stay silent, as on a real line.
+//! Whatever comes over the wire neither panics nor is kept beyond one frame, but for requests that write: the newest
+//! [`MOST_REMEMBERED`] of each unit can be looked at, byte by byte. Live values cannot be written (exception 4).
 
 mod server;
+mod writing;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,6 +40,12 @@ pub enum Behaviour {
     Exception(u8),
     /// Sends the first half of its answer.
     Truncated,
+    /// Acknowledges what is written, and keeps what it had.
+    Pretend,
+    /// Carries out what is written and does not answer; answers questions.
+    Mute,
+    /// Neither carries out nor answers what is written; answers questions.
+    DeafToWrites,
 }
 
 /// When a live value is read.
@@ -80,6 +88,10 @@ struct Unit {
     identity: Vec<(u8, String)>,
     heard: VecDeque<Heard>,
     total: u64,
+    /// Requests that write, as they came.
+    writes: VecDeque<Vec<u8>>,
+    /// The functions it knows; all when empty.
+    functions: Vec<u8>,
 }
 
 type Live = Box<dyn Fn(Moment) -> Value + Send>;
@@ -152,6 +164,23 @@ impl Simulator {
         self.lock().units.get(&unit).map_or_else(Vec::new, |unit| unit.heard.iter().copied().collect())
     }
 
+    /// The newest requests that write, without unit and checksum, oldest first.
+    pub fn writes(&self, unit: u8) -> Vec<Vec<u8>> {
+        self.lock().units.get(&unit).map_or_else(Vec::new, |unit| unit.writes.iter().cloned().collect())
+    }
+
+    /// What cells hold now; `None` when one of them does not exist. Live values count this as a read.
+    pub fn cells(&self, unit: u8, table: Table, address: u16, count: u16) -> Option<Vec<u16>> {
+        let state = &mut *self.lock();
+        let elapsed = state.started.elapsed();
+        state.units.get_mut(&unit)?.cells(table, address, count, elapsed)
+    }
+
+    /// From now on the unit knows these functions only, and refuses others.
+    pub fn know(&self, unit: u8, functions: &[u8]) {
+        self.lock().units.entry(unit).or_default().functions = functions.to_vec();
+    }
+
     /// Connections that were made so far.
     pub fn connections(&self) -> u64 {
         self.lock().connections
@@ -162,17 +191,22 @@ impl Simulator {
         let elapsed = state.started.elapsed();
         let Some(device) = state.units.get_mut(&unit) else { return Reaction::Nothing };
         device.remember(pdu);
+        let changes = writing::is_write(pdu);
         let answer = match device.behaviour {
             Behaviour::Exception(code) => refusal(pdu, code),
+            Behaviour::Silent | Behaviour::DeafToWrites if changes => return Reaction::Nothing,
             _ => device.answer(pdu, elapsed),
         };
         match device.behaviour {
+            Behaviour::Mute if changes => Reaction::Nothing,
             Behaviour::Silent => Reaction::Nothing,
             Behaviour::Garbage => Reaction::Noise,
             Behaviour::Truncated => Reaction::Half(unit, answer),
             Behaviour::WrongUnit => Reaction::Answer(unit.wrapping_add(1), answer, Duration::ZERO),
             Behaviour::Late(by) => Reaction::Answer(unit, answer, by),
-            Behaviour::Answer | Behaviour::Exception(_) => Reaction::Answer(unit, answer, Duration::ZERO),
+            Behaviour::Answer | Behaviour::Exception(_) | Behaviour::Pretend | Behaviour::Mute | Behaviour::DeafToWrites => {
+                Reaction::Answer(unit, answer, Duration::ZERO)
+            }
         }
     }
 }
@@ -199,10 +233,22 @@ impl Unit {
             self.heard.pop_front();
         }
         let function = pdu.first().copied().unwrap_or(0);
+        if writing::is_write(pdu) {
+            if self.writes.len() == MOST_REMEMBERED {
+                self.writes.pop_front();
+            }
+            self.writes.push_back(pdu.to_vec());
+        }
         self.heard.push_back(Heard { function, address: word_at(pdu, 1), count: word_at(pdu, 3), at: Instant::now() });
     }
 
     fn answer(&mut self, pdu: &[u8], elapsed: Duration) -> Vec<u8> {
+        if !self.functions.is_empty() && !pdu.first().is_some_and(|function| self.functions.contains(function)) {
+            return refusal(pdu, 1);
+        }
+        if writing::is_write(pdu) {
+            return self.write(pdu);
+        }
         let table = match (pdu, pdu.len()) {
             ([1, ..], 5) => Table::Coil,
             ([2, ..], 5) => Table::Discrete,

@@ -60,7 +60,7 @@ impl Layout {
     /// All.
     pub const ALL: [Layout; 4] = [Layout::HighFirst, Layout::LowFirst, Layout::HighOnly, Layout::LowOnly];
 
-    fn bytes_per_word(self) -> usize {
+    pub(super) fn bytes_per_word(self) -> usize {
         if matches!(self, Layout::HighFirst | Layout::LowFirst) { 2 } else { 1 }
     }
 }
@@ -191,6 +191,17 @@ impl Shape {
             (Kind::Text { .. } | Kind::Bytes { .. }, _) => None,
             _ => self.number_into(value).map(|bits| self.scatter(bits)),
         }
+    }
+
+    /// For a part of a register: its bits, as they are on the wire.
+    pub fn mask(&self) -> Option<u16> {
+        match self.kind {
+            Kind::Bit(at) => 1_u16.checked_shl(u32::from(at)),
+            Kind::Byte { high: true, .. } => Some(0xff00),
+            Kind::Byte { high: false, .. } => Some(0x00ff),
+            _ => return None,
+        }
+        .map(|mask| self.order.turn(mask))
     }
 
     fn number_into(&self, value: &Value) -> Option<u64> {

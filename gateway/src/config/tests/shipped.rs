@@ -65,3 +65,20 @@ fn the_schema_for_editors_agrees_with_the_check() {
     assert_eq!(schema["properties"]["log"]["additionalProperties"], false);
     assert_eq!(schema["properties"]["log"]["properties"]["commit_interval"]["default"], "500ms");
 }
+
+#[test]
+fn an_interlock_on_a_point_that_does_not_exist_is_named() {
+    let device = |id: &str, unit: u8, lock: &str| {
+        format!(
+            "[[adapter.device]]\nid = \"{id}\"\nunit = {unit}\n[[adapter.device.point]]\nname = \"limit\"\nregister = \"holding\"\naddress = 1\n\
+             writable = true\ninterlock = {{ {lock} }}\n"
+        )
+    };
+    let head = format!("{HEAD}[[adapter]]\nname = \"plant\"\nkind = \"modbus\"\ntransport = \"tcp\"\naddress = \"192.0.2.7\"\n");
+    let fine = device("fan", 1, "leaf = \"boiler\", point = \"limit\", max = 3");
+    let text = format!("{head}{fine}{}", device("boiler", 2, "point = \"pump\", is = false"));
+    let loaded = check_text(&text, &crate::kinds());
+    let line = "adapter[plant].device[boiler]: point limit has an interlock on pump of boiler, which does not exist";
+    assert!(texts(&loaded.problems).iter().any(|text| text.contains(line)), "{:?}", texts(&loaded.problems));
+    assert_eq!(loaded.problems.iter().filter(|problem| problem.what.contains("interlock")).count(), 1);
+}
