@@ -128,11 +128,7 @@ fn with_state(path: &Path, run: impl FnOnce(&Path) -> Exit) -> Exit {
 
 /// Two threads: one can wait for a slow bus's code while the other serves the hub; more would only cost memory.
 fn block_on(work: impl Future<Output = Exit>) -> Exit {
-    match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
             // A task that is stuck in a blocking call must not hold up the end.
