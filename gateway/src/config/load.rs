@@ -169,6 +169,7 @@ fn assemble(own: Own, adapters: Vec<Checked<AdapterSection>>, upstreams: Vec<Che
         body: own.body,
         clock: own.clock,
         metrics: own.metrics,
+        endpoint: own.endpoint,
         diagnostics: own.diagnostics,
         commands: own.commands,
         adapters: Vec::new(),

@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 
 use super::{
-    Clock, Commands, Diagnostics, Gateway, LogSection, Metrics, raw, schema,
+    Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, endpoint, raw, schema,
     tree::{Node, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
@@ -41,6 +41,7 @@ pub(super) struct Own {
     pub(super) metrics: Metrics,
     pub(super) diagnostics: Diagnostics,
     pub(super) commands: Commands,
+    pub(super) endpoint: Endpoint,
 }
 
 /// Checks everything of the root but the entries of `adapter` and `upstream`. `None` exactly when an error was recorded.
@@ -73,6 +74,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
     let log = section(root, "log", problems).map(|raw| log(&raw, &mut problems.key("log")));
     let metrics = section(root, "metrics", problems).and_then(|raw| metrics(&raw, &mut problems.key("metrics")));
     let commands = section(root, "commands", problems).map(|raw| commands(raw, &mut problems.key("commands")));
+    let endpoint = section(root, "endpoint", problems).map(|raw| endpoint::check(&raw, &mut problems.key("endpoint")));
     let body: raw::RawBody = section(root, "body", problems)?;
     let clock: raw::RawClock = section(root, "clock", problems)?;
     let diagnostics: raw::RawDiagnostics = section(root, "diagnostics", problems)?;
@@ -89,6 +91,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
         metrics: metrics?,
         commands: commands?,
         diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
+        endpoint: endpoint?,
     })
 }
 
