@@ -75,6 +75,11 @@ enum Asked {
 
 /// Runs the gateway of a checked configuration until it is asked to stop.
 pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
+    run_as(path, config, kinds, |_| {}).await
+}
+
+/// As [`run`], with a last change to every configuration that is read again.
+pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(&mut Config)) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -104,7 +109,7 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
         tokio::select! {
             signal = signals.next() => match signal {
                 Asked::Stop => break Exit::Fine,
-                Asked::Reload => drop(reload(&mut gateway, &path, &kinds).await),
+                Asked::Reload => drop(reload(&mut gateway, &path, &kinds, &shape).await),
             },
             error = log.failed() => {
                 error!(%error, "the log can no longer keep its promise; ending, so that a fresh start can");
@@ -114,7 +119,7 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
                 error!(%error, "devices and twins can no longer be kept; ending, so that a fresh start can");
                 break Exit::StoreLost;
             }
-            Some(request) = asked.recv() => serve(&mut gateway, request, &path, &kinds).await,
+            Some(request) = asked.recv() => serve(&mut gateway, request, &path, &kinds, &shape).await,
         }
     };
     notify(&[NotifyState::Stopping]);
@@ -134,10 +139,11 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
 async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
     let socket = config.gateway.state_dir.join(control::SOCKET);
     let mut gateway = Gateway::start_with(config, Some(requests.clone())).await?;
+    let hub = gateway.parts().hub.clone();
     gateway.supervise(Unit {
         name: "control".into(),
         stage: Stage::Control,
-        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), stop))),
+        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), hub.clone(), stop))),
     });
     if let Some(every) = sd_notify::watchdog_enabled() {
         let parts = gateway.parts().clone();
@@ -156,12 +162,12 @@ async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gatewa
     Ok(gateway)
 }
 
-async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kinds) {
+async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kinds, shape: &impl Fn(&mut Config)) {
     let router = gateway.router().clone();
     let (who, wait) = (request.who, Duration::from_millis);
     let answer = match request.ask {
         Ask::Status => gateway.view().await,
-        Ask::Reload => reload(gateway, path, kinds).await,
+        Ask::Reload => reload(gateway, path, kinds, shape).await,
         // These wait for a bus, and the main loop does not.
         Ask::Write { leaf, points, wait_ms } => {
             let answer = request.answer;
@@ -180,7 +186,7 @@ async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kin
 }
 
 /// Reads the configuration again. What is wrong with it changes nothing; what is right is applied.
-async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds) -> Json {
+async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds, shape: &impl Fn(&mut Config)) -> Json {
     notify(&[NotifyState::Reloading]);
     let loaded = config::load(path, kinds);
     let answer = match loaded.config {
@@ -194,13 +200,16 @@ async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds) -> Json {
             parts.health.raise(Condition::ReloadRefused, "", detail, parts.clock.now().wall);
             json!({ "applied": false, "problems": problems })
         }
-        Some(new) => match gateway.apply(new).await {
-            Ok(change) => {
-                info!(?change, "configuration applied");
-                json!({ "applied": true, "change": change.view() })
+        Some(mut new) => {
+            shape(&mut new);
+            match gateway.apply(new).await {
+                Ok(change) => {
+                    info!(?change, "configuration applied");
+                    json!({ "applied": true, "change": change.view() })
+                }
+                Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
             }
-            Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
-        },
+        }
     };
     notify(&[NotifyState::Ready]);
     answer
