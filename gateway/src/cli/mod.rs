@@ -10,6 +10,7 @@ mod output;
 mod queue;
 mod read;
 mod remote;
+mod scan;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -57,14 +58,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the kinds of adapters, or show how to configure one.
-    Adapters {
-        /// The kind to show.
-        kind: Option<String>,
-        /// Print the JSON Schema of its configuration.
-        #[arg(long, requires = "kind")]
-        schema: bool,
-    },
+    /// List the kinds of adapters, show how to configure one, or search for devices.
+    Adapters(adapters::Args),
     /// Show what the running gateway does.
     Status {
         /// One JSON object instead of text.
@@ -106,7 +101,7 @@ pub fn main() -> Exit {
         Command::Write(args) => with_state(&cli.config, |state| write::write(state, &args)),
         Command::Inbox(args) => with_state(&cli.config, |state| inbox::inbox(state, &args)),
         Command::Queue { json } => with_state(&cli.config, |state| queue::queue(state, json)),
-        Command::Adapters { kind, schema } => adapters::adapters(kind.as_deref(), schema),
+        Command::Adapters(args) => adapters::adapters(&args),
         Command::Status { json } => with_state(&cli.config, |state| remote::status(state, json)),
         Command::Reload => with_state(&cli.config, remote::reload),
         Command::Hub(args) => hub::hub(&cli.config, args),
