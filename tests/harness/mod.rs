@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 mod broker;
 mod gateway;
+mod hub;
 mod process;
 mod proxy;
 mod scene;
@@ -24,6 +25,7 @@ mod tally;
 
 pub(crate) use broker::{Broker, Subscriber};
 pub(crate) use gateway::{Ended, Gateway, faketime_library, mqtt_upstream};
+pub(crate) use hub::Hub;
 pub(crate) use process::{Lines, Process};
 pub(crate) use proxy::{FaultProxy, Flow};
 pub(crate) use scene::{QUICK_LOG, SCENE, Scene, outstanding};

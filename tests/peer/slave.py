@@ -7,9 +7,9 @@ Prints {"ready": true}, then obeys one JSON object per line on stdin and answers
     {"unit": 1, "set": {"holding": {"100": [1, 2]}}}   values from an address on; kinds: coil, discrete, input, holding
     {"unit": 1, "counter": 200}                        a u32 (two holding registers) that rises by one at each answered read
     {"unit": 1, "behave": "silent"}                    answer | silent | late:SECONDS | garbage | wrong-unit | wrong-transaction | short | refuse:CODE
-                                                       | pretend (acknowledges writes and keeps what it had) | mute (writes and says nothing)
-    {"unit": 1, "get": {"holding": [100, 2]}}          -> {"values": [1, 2]}, without a request over the wire
-    {"unit": 1, "ask": true}                           -> {"requests": N, "times": [...], "counter": N, "connections": N}
+                                                       | pretend (acknowledges writes and changes nothing)
+    {"unit": 1, "ask": true}                           -> {"requests": N, "times": [...], "counter": N, "connections": N,
+                                                           "writes": [[TIME, ADDRESS, [VALUE, ...]], ...]}
 
 A unit that nobody named does not exist: it stays silent, as on a real line. `times` are seconds of the monotonic
 clock at which a request arrived, the newest 2000 of them. Ends when stdin ends.
@@ -43,6 +43,8 @@ class Unit(ModbusBaseSlaveContext):
         self.counter = 0
         self.requests = 0
         self.times = deque(maxlen=2000)
+        self.writes = []
+        self.pretended = {}
 
     def validate(self, fc, address, count=1):
         table = self.tables[self.decode(fc)]
@@ -54,10 +56,15 @@ class Unit(ModbusBaseSlaveContext):
             self.tables["h"][self.counter_at] = self.counter >> 16 & 0xFFFF
             self.tables["h"][self.counter_at + 1] = self.counter & 0xFFFF
         table = self.tables[self.decode(fc)]
+        if fc in (5, 6):
+            # What an acknowledgement repeats.
+            table = table | self.pretended
         return [table[at] for at in range(address, address + count)]
 
     def setValues(self, fc, address, values):
-        if self.behave == "pretend":
+        self.writes.append([time.monotonic(), address, list(values)])
+        self.pretended = dict(enumerate(values, address)) if self.behave == "pretend" else {}
+        if self.pretended:
             return
         self.tables[self.decode(fc)].update(enumerate(values, address))
 
@@ -69,9 +76,13 @@ class Unit(ModbusBaseSlaveContext):
             self.counter_at = order["counter"]
             self.tables["h"].update({self.counter_at: 0, self.counter_at + 1: 0})
         self.behave = order.get("behave", self.behave)
-        for kind, (address, count) in order.get("get", {}).items():
-            return {"values": [int(self.tables[KINDS[kind]][at]) for at in range(address, address + count)]}
-        return {"requests": self.requests, "times": list(self.times), "counter": self.counter, "connections": connections}
+        return {
+            "requests": self.requests,
+            "times": list(self.times),
+            "counter": self.counter,
+            "connections": connections,
+            "writes": self.writes if order.get("ask") else [],
+        }
 
 
 class Handler(ServerRequestHandler):
@@ -99,8 +110,6 @@ class Handler(ServerRequestHandler):
             response = ExceptionResponse(request.function_code, int(value))
         else:
             response = await request.update_datastore(unit)
-        if word == "mute" and request.function_code in (5, 6, 15, 16, 22):
-            return
         response.transaction_id = request.transaction_id
         response.dev_id = request.dev_id
         if word == "wrong-unit":

@@ -2,14 +2,15 @@
 
 mod clock;
 mod command_line;
+mod commands;
 mod configuration;
 mod iothub;
 mod live_first;
 mod modbus_rtu;
 mod modbus_tcp;
-mod modbus_write;
 mod neighbours;
 mod outage;
 mod refusal;
 mod reload;
 mod stopping;
+mod twin;
