@@ -22,6 +22,7 @@ use crate::{
     method::Methods,
     request::Spoken,
     router::{Asked, Router, Sign},
+    twin::Event,
 };
 
 /// Calls answered at once; more are told to come again.
@@ -35,6 +36,7 @@ pub struct Downlink {
     sign: Sign,
     methods: Arc<Methods>,
     calls: Arc<Semaphore>,
+    twin: Option<(mpsc::Sender<Event>, bool)>,
 }
 
 /// A C2D message, taken apart.
@@ -48,9 +50,19 @@ struct Commanded {
 }
 
 impl Downlink {
-    /// For the upstream of this name.
-    pub fn new(name: Name, router: Router, sign: Sign, methods: Arc<Methods>) -> Self {
-        Self { name, router, sign, methods, calls: Arc::new(Semaphore::new(CALLS)) }
+    /// For the upstream of this name. `twin`: where a twin's events go, and whether this one's desired properties are obeyed; `None`
+    /// for a kind of hub that has no twins.
+    pub fn new(name: Name, router: Router, sign: Sign, methods: Arc<Methods>, twin: Option<(mpsc::Sender<Event>, bool)>) -> Self {
+        Self { name, router, sign, methods, calls: Arc::new(Semaphore::new(CALLS)), twin }
+    }
+
+    /// A session has begun.
+    pub async fn begun(&self, replies: &mpsc::Sender<Reply>) {
+        if let Some((twin, obeyed)) = &self.twin {
+            let event = Event::Begun { upstream: self.name.clone(), replies: replies.clone(), obeyed: *obeyed };
+            // Nobody listens any more when we are stopping.
+            twin.send(event).await.ok();
+        }
     }
 
     /// Takes one arrival. Waits only for its turn at the inbox.
@@ -72,7 +84,11 @@ impl Downlink {
                 }
             }
             ArrivalKind::Method { name, request, body } => self.call(name, request, body, replies.clone()),
-            ArrivalKind::Twin { topic, .. } => debug!(upstream = %self.name, %topic, "twin not used"),
+            ArrivalKind::Twin { topic, body } => {
+                if let Some((twin, _)) = &self.twin {
+                    twin.send(Event::Came { upstream: self.name.clone(), topic, body }).await.ok();
+                }
+            }
         }
     }
 

@@ -1,17 +1,37 @@
-//! The latest lines of the program's own log, for those who ask from afar. Lost with the process; the journal keeps the rest.
+//! The program's own log: its level, which can be changed while it runs, and its latest lines, for those who ask from afar. Lost with
+//! the process; the journal keeps the rest.
 
 use std::{
     collections::VecDeque,
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, Registry, fmt::MakeWriter, reload};
+
+use crate::config::LogLevel;
 
 /// Lines kept.
 const KEPT: usize = 500;
 /// Longest line; the rest of it is cut off.
 const LONGEST: usize = 1_000;
+
+/// Set once, where the log is started.
+pub(crate) static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// The filter of a level. `TIDEGATE_LOG` overrides it, in tracing's directives (`tidegate=debug`).
+pub(crate) fn filter(level: LogLevel) -> EnvFilter {
+    let configured = format!("{level},rumqttc=warn,rumqttd=warn");
+    EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(configured))
+}
+
+/// From now on lines less important than this are not written.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only when the log is gone.
+        handle.reload(filter(level)).ok();
+    }
+}
 
 static LINES: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 

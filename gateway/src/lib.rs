@@ -3,7 +3,6 @@
 //! The modules stand in the order in which a reading travels; `wiring` is the block diagram, and the ones behind it start,
 //! watch and stop it.
 
-mod endpoint;
 pub mod intake;
 pub mod leaf;
 pub mod normalise;
@@ -16,6 +15,7 @@ pub mod method;
 pub mod outcome;
 pub mod request;
 pub mod router;
+pub mod twin;
 
 pub mod board;
 pub mod pulse;
@@ -31,7 +31,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
-pub mod desk;
 pub mod exit;
 pub mod journal;
 mod killpoint;

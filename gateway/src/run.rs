@@ -26,7 +26,8 @@ use crate::{
     config::{self, Config, Kinds},
     control::{self, Ask, Request},
     exit::Exit,
-    local,
+    journal, local,
+    twin::{self, Laid},
     unit::{Stage, Unit},
     wiring::{Gateway, Parts},
 };
@@ -66,6 +67,34 @@ impl Signals {
     }
 }
 
+/// Where the configuration comes from.
+struct Files {
+    path: PathBuf,
+    kinds: Kinds,
+    /// What a hub has set beside it.
+    laid: Laid,
+}
+
+impl Files {
+    /// The configuration with the settings that proved themselves before the last restart; without them where they no longer fit.
+    fn with_settings(&mut self, config: Config) -> Config {
+        if self.laid == Laid::default() {
+            return config;
+        }
+        match config::load_with(&self.path, &self.kinds, &self.laid.overlay).config {
+            Some(with) => {
+                journal::set_level(self.laid.log_level.unwrap_or(with.diagnostics.level));
+                with
+            }
+            None => {
+                warn!("the hub's settings no longer fit the files, and are left out");
+                self.laid = Laid::default();
+                config
+            }
+        }
+    }
+}
+
 /// What a signal asks for.
 #[derive(PartialEq)]
 enum Asked {
@@ -75,11 +104,6 @@ enum Asked {
 
 /// Runs the gateway of a checked configuration until it is asked to stop.
 pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
-    run_as(path, config, kinds, |_| {}).await
-}
-
-/// As [`run`], with a last change to every configuration that is read again.
-pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(&mut Config)) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -94,6 +118,8 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
             return Exit::AlreadyRunning;
         }
     };
+    let mut files = Files { path, kinds, laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow) };
+    let config = files.with_settings(config);
     let (requests, mut asked) = mpsc::channel(REQUESTS);
     let mut gateway = match start(config, requests).await {
         Ok(gateway) => gateway,
@@ -109,7 +135,7 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
         tokio::select! {
             signal = signals.next() => match signal {
                 Asked::Stop => break Exit::Fine,
-                Asked::Reload => drop(reload(&mut gateway, &path, &kinds, &shape).await),
+                Asked::Reload => drop(reload(&mut gateway, &files).await),
             },
             error = log.failed() => {
                 error!(%error, "the log can no longer keep its promise; ending, so that a fresh start can");
@@ -119,7 +145,7 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
                 error!(%error, "devices and twins can no longer be kept; ending, so that a fresh start can");
                 break Exit::StoreLost;
             }
-            Some(request) = asked.recv() => serve(&mut gateway, request, &path, &kinds, &shape).await,
+            Some(request) = asked.recv() => serve(&mut gateway, request, &mut files).await,
         }
     };
     notify(&[NotifyState::Stopping]);
@@ -139,11 +165,10 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
 async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
     let socket = config.gateway.state_dir.join(control::SOCKET);
     let mut gateway = Gateway::start_with(config, Some(requests.clone())).await?;
-    let hub = gateway.parts().hub.clone();
     gateway.supervise(Unit {
         name: "control".into(),
         stage: Stage::Control,
-        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), hub.clone(), stop))),
+        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), stop))),
     });
     if let Some(every) = sd_notify::watchdog_enabled() {
         let parts = gateway.parts().clone();
@@ -162,12 +187,13 @@ async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gatewa
     Ok(gateway)
 }
 
-async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kinds, shape: &impl Fn(&mut Config)) {
+async fn serve(gateway: &mut Gateway, request: Request, files: &mut Files) {
     let router = gateway.router().clone();
     let (who, wait) = (request.who, Duration::from_millis);
     let answer = match request.ask {
         Ask::Status => gateway.view().await,
-        Ask::Reload => reload(gateway, path, kinds, shape).await,
+        Ask::Reload => reload(gateway, files).await,
+        Ask::Lay(laid) => lay(gateway, *laid, files).await,
         // These wait for a bus, and the main loop does not.
         Ask::Write { leaf, points, wait_ms } => {
             let answer = request.answer;
@@ -186,9 +212,17 @@ async fn serve(gateway: &mut Gateway, request: Request, path: &Path, kinds: &Kin
 }
 
 /// Reads the configuration again. What is wrong with it changes nothing; what is right is applied.
-async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds, shape: &impl Fn(&mut Config)) -> Json {
+async fn reload(gateway: &mut Gateway, files: &Files) -> Json {
     notify(&[NotifyState::Reloading]);
-    let loaded = config::load(path, kinds);
+    let mut loaded = config::load_with(&files.path, &files.kinds, &files.laid.overlay);
+    if loaded.config.is_none() && !files.laid.overlay.is_empty() {
+        // What the hub set may be about something that is gone; the files come first.
+        let plain = config::load(&files.path, &files.kinds);
+        if plain.config.is_some() {
+            warn!(problems = ?loaded.problems.len(), "the hub's settings no longer fit the files, and are left out");
+            loaded = plain;
+        }
+    }
     let answer = match loaded.config {
         None => {
             let problems: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
@@ -200,19 +234,35 @@ async fn reload(gateway: &mut Gateway, path: &Path, kinds: &Kinds, shape: &impl 
             parts.health.raise(Condition::ReloadRefused, "", detail, parts.clock.now().wall);
             json!({ "applied": false, "problems": problems })
         }
-        Some(mut new) => {
-            shape(&mut new);
-            match gateway.apply(new).await {
-                Ok(change) => {
-                    info!(?change, "configuration applied");
-                    json!({ "applied": true, "change": change.view() })
-                }
-                Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
+        Some(new) => match gateway.apply(new).await {
+            Ok(change) => {
+                info!(?change, "configuration applied");
+                json!({ "applied": true, "change": change.view() })
             }
-        }
+            Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
+        },
     };
     notify(&[NotifyState::Ready]);
     answer
+}
+
+/// Settings of the hub over the same files. What is wrong with them changes nothing.
+async fn lay(gateway: &mut Gateway, laid: Laid, files: &mut Files) -> Json {
+    let loaded = config::load_with(&files.path, &files.kinds, &laid.overlay);
+    let Some(new) = loaded.config else {
+        let problems: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
+        return json!({ "applied": false, "problems": problems });
+    };
+    let level = laid.log_level.unwrap_or(new.diagnostics.level);
+    match gateway.apply(new).await {
+        Ok(change) => {
+            info!(?change, %level, "settings of the hub applied");
+            journal::set_level(level);
+            files.laid = laid;
+            json!({ "applied": true, "change": change.view() })
+        }
+        Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
+    }
 }
 
 /// Feeds systemd's watchdog while the log answers and every loop goes round; says once why it does not.

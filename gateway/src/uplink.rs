@@ -142,6 +142,7 @@ impl Uplink {
         count(&self.row.sessions, 1);
         self.row.connected.store(true, Relaxed);
         self.all_is_well(session.resumed);
+        self.downlink.begun(&session.replies).await;
         let ended = self.carry(session, reader, stop).await;
         self.row.connected.store(false, Relaxed);
         self.row.in_flight.store(0, Relaxed);
@@ -152,7 +153,9 @@ impl Uplink {
         let mut waiting: VecDeque<Leased> = VecDeque::new();
         loop {
             self.pulse.beat();
-            reader.settle_all(std::iter::from_fn(|| session.fates.try_recv().ok()).inspect(|(_, fate)| self.note(fate)));
+            while let Ok((ticket, fate)) = session.fates.try_recv() {
+                self.settle(reader, ticket, fate);
+            }
             let full = self.send(&session, &mut waiting);
             let turn = tokio::select! {
                 biased;
@@ -166,11 +169,7 @@ impl Uplink {
             match turn {
                 Turn::Stop => return self.goodbye(session, reader).await,
                 Turn::Over => return self.end_of(session, reader).await,
-                Turn::Fate(ticket, fate) => {
-                    self.note(&fate);
-                    let more = std::iter::from_fn(|| session.fates.try_recv().ok()).inspect(|(_, fate)| self.note(fate));
-                    reader.settle_all(std::iter::once((ticket, fate)).chain(more));
-                }
+                Turn::Fate(ticket, fate) => self.settle(reader, ticket, fate),
                 Turn::Arrival(arrival) => {
                     count(&self.row.arrivals, 1);
                     self.downlink.take(*arrival, &session.replies).await;
@@ -196,10 +195,9 @@ impl Uplink {
         false
     }
 
-    /// Counts a fate, and says what is wrong with it.
-    fn note(&self, fate: &Fate) {
+    fn settle(&self, reader: &mut Reader, ticket: u64, fate: Fate) {
         self.row.in_flight.fetch_sub(1, Relaxed);
-        match fate {
+        match &fate {
             Fate::Delivered => {
                 count(&self.row.delivered, 1);
                 self.row.last_delivered.store(self.clock.now().wall.0.unsigned_abs(), Relaxed);
@@ -212,6 +210,7 @@ impl Uplink {
                 }
             }
         }
+        reader.settle(ticket, fate);
     }
 
     /// The session is over: the last fates, then the reason.
@@ -221,8 +220,7 @@ impl Uplink {
         let lost = |why: &str| UpstreamError::Lost { target: self.name.to_string(), why: why.to_owned() };
         let last = async {
             while let Some((ticket, fate)) = session.fates.recv().await {
-                self.note(&fate);
-                reader.settle(ticket, fate);
+                self.settle(reader, ticket, fate);
             }
             session.ended.await.unwrap_or_else(|_| lost("the session ended without a reason"))
         };

@@ -16,7 +16,7 @@ use tidegate_core::{
     health::{Condition, Health},
     id::Name,
 };
-use tidegate_endpoint::Hub;
+use tidegate_endpoint::{C2dRules, Hub};
 use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,6 @@ use crate::{
     board::Board,
     config::{AdapterSection, Config, Difference, UpstreamSection, difference},
     downlink::Downlink,
-    endpoint,
     intake::Intake,
     leaf::{Leaves, ORDERS, Order},
     method::Methods,
@@ -39,6 +38,7 @@ use crate::{
     },
     supervise::Supervisor,
     timekeeper::Timekeeper,
+    twin::{self, Twins},
     unit::{Stage, Unit},
     uplink::Uplink,
 };
@@ -56,6 +56,7 @@ pub struct Gateway {
     supervisor: Supervisor,
     router: Router,
     methods: Arc<Methods>,
+    twins: mpsc::Sender<twin::Event>,
     /// Where the runners of adapters that are not started yet will take orders from.
     order_ends: BTreeMap<Name, mpsc::Receiver<Order>>,
 }
@@ -103,9 +104,18 @@ impl Gateway {
             log: parts.log.clone(),
             style: config.body,
             clock: parts.clock(),
+            control: control.clone(),
+        });
+        let (twins, twin_events) = Twins::new(twin::Parts {
+            section: config.twin.clone(),
+            gateway: config.gateway.id.clone(),
+            state_dir: config.gateway.state_dir.clone(),
+            board: parts.board.clone(),
+            router: router.clone(),
+            health: parts.health.clone(),
             control,
         });
-        let mut gateway = Self { config, parts, supervisor, router, methods, order_ends: BTreeMap::new() };
+        let mut gateway = Self { config, parts, supervisor, router, methods, twins: twin_events, order_ends: BTreeMap::new() };
         let timekeeper = gateway.timekeeper();
         if let Err(error) = timekeeper.look().await {
             warn!(why = %error.why, "cannot correct times yet");
@@ -126,16 +136,18 @@ impl Gateway {
             factory: Box::new(move |stop| Box::pin(timekeeper.clone().run(stop))),
         });
         gateway.supervisor.start(gateway.warden());
+        gateway.supervisor.start(Unit {
+            name: "twins".into(),
+            // Before the leaves: applying settings starts and stops them.
+            stage: Stage::Control,
+            factory: Box::new(move |stop| Box::pin(twins.clone().run(stop))),
+        });
         let router = gateway.router.clone();
         gateway.supervisor.start(Unit {
             name: ROUTER.into(),
             stage: Stage::Middle,
             factory: Box::new(move |stop| Box::pin(router.clone().run(stop))),
         });
-        if gateway.config.endpoint.runs() {
-            let parts = &gateway.parts;
-            gateway.supervisor.start(endpoint::unit(&gateway.config, &parts.hub, &parts.health, &parts.clock));
-        }
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);
             gateway.config.adapters.push(section);
@@ -227,9 +239,6 @@ impl Gateway {
         };
         let (waiting, leaves) = self.router.waiting();
         view["inbox"] = json!({ "waiting": waiting, "leaves": leaves });
-        if self.config.endpoint.runs() {
-            view["endpoint"] = endpoint::view(&self.parts.hub);
-        }
         view["counters"] = crate::view::counters(&self.parts.log.counters());
         view
     }
@@ -312,7 +321,7 @@ impl Gateway {
         let options = ReaderOptions { window: section.window, replay: section.replay, ttl: section.ttl };
         let uplink = Arc::new(Uplink {
             reader: Mutex::new(parts.log.reader(&name, options).await?),
-            downlink: Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone()),
+            downlink: Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone(), self.twin_of(section)),
             row: parts.board.upstream(&name),
             health: parts.health.clone(),
             clock: parts.clock(),
@@ -324,6 +333,17 @@ impl Gateway {
             Box::new(move |stop: CancellationToken| -> crate::unit::Run { Box::pin(uplink.clone().run(build(clock.clone()), stop)) });
         self.supervisor.start(Unit { name: unit_name(UPSTREAM, &name), stage: Stage::Hub, factory });
         Ok(())
+    }
+
+    /// Where the events of its twin go, and whether its desired properties are obeyed. `None` when its kind has no twins.
+    fn twin_of(&self, section: &UpstreamSection) -> Option<(mpsc::Sender<twin::Event>, bool)> {
+        const WITH_TWINS: &str = "iothub";
+        let obeyed = match &self.config.twin.upstream {
+            Some(name) => *name == section.name,
+            // Sections before this one are in the list while they are started in turn.
+            None => !self.config.upstreams.iter().any(|earlier| earlier.kind == WITH_TWINS && earlier.name != section.name),
+        };
+        (section.kind == WITH_TWINS).then(|| (self.twins.clone(), obeyed))
     }
 
     async fn stop_upstream(&mut self, name: &Name) {
@@ -379,7 +399,7 @@ fn open(config: &Config) -> Result<Parts, StoreError> {
     }
     info!(folder = %state_dir.display(), max_size, "log open");
     let (records, outlet) = (StateRecords(state.clone()), LogOutlet(log.clone()));
-    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), endpoint::rules(&config.endpoint));
+    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), C2dRules::default());
     Ok(Parts { log, state, hub, board: Board::default(), health, clock, pulses: Pulses::default() })
 }
 

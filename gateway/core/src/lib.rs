@@ -25,7 +25,6 @@ pub mod profile;
 pub mod quantity;
 pub mod reading;
 pub mod scale;
-pub mod scan;
 pub mod twin;
 pub mod upstream;
 pub mod wire;

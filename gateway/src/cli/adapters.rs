@@ -1,32 +1,11 @@
-//! `tidegate adapters`: the kinds, from the catalogue's rows; and `tidegate adapters scan`.
+//! `tidegate adapters`: the kinds, from the catalogue's rows.
 
-use super::{complain, output::table, say, scan};
+use super::{complain, output::table, say};
 use crate::exit::Exit;
 
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(super) struct Args {
-    /// The kind to show.
-    kind: Option<String>,
-    /// Print the JSON Schema of its configuration.
-    #[arg(long, requires = "kind")]
-    schema: bool,
-    #[command(subcommand)]
-    action: Option<Action>,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Action {
-    /// Search for devices of a kind, changing nothing; Ctrl-C ends the search.
-    Scan(scan::Args),
-}
-
-pub(super) fn adapters(args: &Args) -> Exit {
-    if let Some(Action::Scan(args)) = &args.action {
-        return super::block_on(scan::scan(args, crate::kinds()));
-    }
+pub(super) fn adapters(kind: Option<&str>, schema: bool) -> Exit {
     let kinds = crate::kinds();
-    let Some(kind) = args.kind.as_deref() else {
+    let Some(kind) = kind else {
         let rows: Vec<_> = kinds.adapters.iter().map(|kind| vec![kind.name.to_owned(), kind.summary.to_owned()]).collect();
         table(&rows).iter().for_each(|line| say(line));
         return Exit::Fine;
@@ -36,7 +15,7 @@ pub(super) fn adapters(args: &Args) -> Exit {
         complain(&format!("no adapter '{kind}'; there is {}", known.join(", ")));
         return Exit::Usage;
     };
-    if args.schema {
+    if schema {
         say(&format!("{:#}", (row.schema)()));
     } else {
         say(row.readme.trim_end());

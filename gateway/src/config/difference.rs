@@ -59,9 +59,9 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         ("body", old.body != new.body),
         ("clock", old.clock != new.clock),
         ("metrics", old.metrics != new.metrics),
-        ("endpoint", old.endpoint != new.endpoint),
         ("diagnostics", old.diagnostics != new.diagnostics),
         ("commands", old.commands != new.commands),
+        ("twin", old.twin != new.twin),
     ];
     let adapters = |config: &Config| prints(config.adapters.iter().map(|section| (&section.name, &section.fingerprint)));
     let upstreams = |config: &Config| prints(config.upstreams.iter().map(|section| (&section.name, &section.fingerprint)));

@@ -6,6 +6,7 @@ use tidegate_core::problem::{MAX_PROBLEMS, Place, Problem, Problems, Severity, S
 
 use super::{
     AdapterSection, Config, Kinds, UpstreamSection, migrate,
+    overlay::{self, Overlay},
     own::{self, Own},
     parse::{self, problem},
     section::{self, Checked},
@@ -30,8 +31,13 @@ pub struct Loaded {
 
 /// Reads and checks the configuration in a folder, or the file with its `devices.d` and `upstreams.d` beside it.
 pub fn load(path: &Path, kinds: &Kinds) -> Loaded {
+    load_with(path, kinds, &Overlay::new())
+}
+
+/// As [`load`], with settings of a hub laid over what the files say.
+pub fn load_with(path: &Path, kinds: &Kinds, overlay: &Overlay) -> Loaded {
     let (sources, problems) = source::read(path);
-    judge(sources, problems, kinds)
+    judge(sources, problems, kinds, overlay)
 }
 
 /// The state folder that the main file names, whatever else is wrong with the configuration; `None` when it names none that
@@ -48,15 +54,16 @@ pub fn state_dir(path: &Path) -> Option<PathBuf> {
 /// Checks a configuration of one file that is not on disk (an example, a form's proposal), as if it were `tidegate.toml`.
 pub fn check_text(text: &str, kinds: &Kinds) -> Loaded {
     let source = Source { path: PathBuf::from("tidegate.toml"), role: Role::Main, text: text.to_owned() };
-    judge(vec![source], Vec::new(), kinds)
+    judge(vec![source], Vec::new(), kinds, &Overlay::new())
 }
 
-fn judge(sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds) -> Loaded {
+fn judge(sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds, overlay: &Overlay) -> Loaded {
     let texts: Vec<_> = sources.iter().map(|source| (source.path.as_path(), source.text.as_str())).collect();
     let mut parsed = parse::parse(&texts);
     problems.append(&mut parsed.problems);
     let main_is_there = matches!((sources.first(), parsed.tables.first()), (Some(main), Some(Some(_))) if main.role == Role::Main);
-    let root = merge(&sources, parsed.tables, &mut problems);
+    let mut root = merge(&sources, parsed.tables, &mut problems);
+    overlay::lay(overlay, &mut root, &mut problems);
     let all_is_there = main_is_there && problems.is_empty();
     let mut checking = Checking { root, sources: &sources, kinds, main_is_there, all_is_there, found: Problems::default() };
     let config = checking.config();
@@ -169,9 +176,9 @@ fn assemble(own: Own, adapters: Vec<Checked<AdapterSection>>, upstreams: Vec<Che
         body: own.body,
         clock: own.clock,
         metrics: own.metrics,
-        endpoint: own.endpoint,
         diagnostics: own.diagnostics,
         commands: own.commands,
+        twin: own.twin,
         adapters: Vec::new(),
         upstreams: Vec::new(),
         idle_upstreams: Vec::new(),

@@ -13,10 +13,10 @@
 //! What kinds of adapters and upstreams there are is not known here; they come as [`Kinds`].
 
 mod difference;
-mod endpoint;
 mod full;
 mod load;
 mod migrate;
+mod overlay;
 mod own;
 mod parse;
 mod raw;
@@ -42,9 +42,9 @@ use tidegate_store::Replay;
 use crate::{normalise::BodyStyle, router::Sign};
 
 pub use difference::{Changes, Difference, difference};
-pub use endpoint::Endpoint;
 pub use full::full_schema;
-pub use load::{Loaded, check_text, load, state_dir};
+pub use load::{Loaded, check_text, load, load_with, state_dir};
+pub use overlay::{DeviceKeys, Keys, Overlay};
 
 /// The kinds that sections may be of: the catalogues.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +72,8 @@ pub struct Config {
     pub diagnostics: Diagnostics,
     /// What may be done here.
     pub commands: Commands,
-    /// The hub for devices that speak MQTT.
-    pub endpoint: Endpoint,
+    /// What may be set from afar.
+    pub twin: TwinSection,
     /// Those that run, in the files' order. Their names, leaf ids and exclusive resources are each used once.
     pub adapters: Vec<AdapterSection>,
     /// Those that run, in the files' order. Their names are each used once.
@@ -134,6 +134,31 @@ pub struct Commands {
     pub methods: Vec<Method>,
     /// How long a method may take.
     pub method_timeout: Duration,
+}
+
+/// `[twin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinSection {
+    /// Whose desired properties are obeyed; `None`: those of the first `iothub` upstream.
+    pub upstream: Option<Name>,
+    /// What they may set.
+    pub allow: Vec<Setting>,
+    /// How long settings are on trial.
+    pub trial: Duration,
+}
+
+/// What a hub may set by its twin's desired properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    /// How often devices and points are read.
+    Interval,
+    /// When values are worth a message.
+    Report,
+    /// Values that points are to have.
+    Set,
+    /// How much the program says about itself.
+    LogLevel,
 }
 
 /// A direct method.

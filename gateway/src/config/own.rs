@@ -4,13 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
 use tidegate_core::{
-    id::LeafId,
+    id::{LeafId, Name},
     problem::{Problems, Step},
     quantity::ByteSize,
 };
 
 use super::{
-    Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, endpoint, raw, schema,
+    Clock, Commands, Diagnostics, Gateway, LogSection, Metrics, TwinSection, raw, schema,
     tree::{Node, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
@@ -31,6 +31,11 @@ const LEAST_METHOD: Duration = Duration::from_secs(1);
 /// IoT Hub waits for 300 s at most (reference §4.1).
 const MOST_METHOD: Duration = Duration::from_secs(290);
 
+/// A poll must fit into a trial.
+const LEAST_TRIAL: Duration = Duration::from_secs(1);
+/// Settings that are on trial for longer are a way of life.
+const MOST_TRIAL: Duration = Duration::from_secs(24 * 3600);
+
 /// The checked sections of the gateway itself.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -41,7 +46,7 @@ pub(super) struct Own {
     pub(super) metrics: Metrics,
     pub(super) diagnostics: Diagnostics,
     pub(super) commands: Commands,
-    pub(super) endpoint: Endpoint,
+    pub(super) twin: TwinSection,
 }
 
 /// Checks everything of the root but the entries of `adapter` and `upstream`. `None` exactly when an error was recorded.
@@ -74,7 +79,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
     let log = section(root, "log", problems).map(|raw| log(&raw, &mut problems.key("log")));
     let metrics = section(root, "metrics", problems).and_then(|raw| metrics(&raw, &mut problems.key("metrics")));
     let commands = section(root, "commands", problems).map(|raw| commands(raw, &mut problems.key("commands")));
-    let endpoint = section(root, "endpoint", problems).map(|raw| endpoint::check(&raw, &mut problems.key("endpoint")));
+    let twin = section(root, "twin", problems).and_then(|raw| twin(raw, &mut problems.key("twin")));
     let body: raw::RawBody = section(root, "body", problems)?;
     let clock: raw::RawClock = section(root, "clock", problems)?;
     let diagnostics: raw::RawDiagnostics = section(root, "diagnostics", problems)?;
@@ -90,8 +95,8 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
         clock: Clock { wait: clock.wait.0 },
         metrics: metrics?,
         commands: commands?,
+        twin: twin?,
         diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
-        endpoint: endpoint?,
     })
 }
 
@@ -126,6 +131,21 @@ fn commands(raw: raw::RawCommands, problems: &mut Problems) -> Commands {
         problems.key("method_timeout").error(what, "write \"1s\" to \"290s\"; hubs wait 30 s when the caller does not say");
     }
     Commands { ttl: raw.ttl.0, max_deliveries: raw.max_deliveries, methods: raw.methods, method_timeout: raw.method_timeout.0 }
+}
+
+fn twin(raw: raw::RawTwin, problems: &mut Problems) -> Option<TwinSection> {
+    if !(LEAST_TRIAL..=MOST_TRIAL).contains(&raw.trial.0) {
+        problems.key("trial").error(format!("{} is no useful trial", raw.trial), "write \"1s\" to \"1d\": long enough for a few polls");
+    }
+    let upstream = match raw.upstream.map(Name::new) {
+        None => None,
+        Some(Ok(name)) => Some(name),
+        Some(Err(error)) => {
+            problems.key("upstream").error("is not a name", error.rule);
+            return None;
+        }
+    };
+    Some(TwinSection { upstream, allow: raw.allow, trial: raw.trial.0 })
 }
 
 fn metrics(raw: &raw::RawMetrics, problems: &mut Problems) -> Option<Metrics> {
