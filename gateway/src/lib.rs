@@ -3,6 +3,7 @@
 //! The modules stand in the order in which a reading travels; `wiring` is the block diagram, and the ones behind it start,
 //! watch and stop it.
 
+mod endpoint;
 pub mod intake;
 pub mod leaf;
 pub mod normalise;
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod desk;
 pub mod exit;
 pub mod journal;
 mod killpoint;

@@ -71,6 +71,8 @@ impl Signals {
 struct Files {
     path: PathBuf,
     kinds: Kinds,
+    /// A last change to every configuration that is read again.
+    shape: Box<dyn Fn(&mut Config) + Send + Sync>,
     /// What a hub has set beside it.
     laid: Laid,
 }
@@ -82,7 +84,8 @@ impl Files {
             return config;
         }
         match config::load_with(&self.path, &self.kinds, &self.laid.overlay).config {
-            Some(with) => {
+            Some(mut with) => {
+                (self.shape)(&mut with);
                 journal::set_level(self.laid.log_level.unwrap_or(with.diagnostics.level));
                 with
             }
@@ -104,6 +107,11 @@ enum Asked {
 
 /// Runs the gateway of a checked configuration until it is asked to stop.
 pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
+    run_as(path, config, kinds, |_| {}).await
+}
+
+/// As [`run`], with a last change to every configuration that is read again.
+pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(&mut Config) + Send + Sync + 'static) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -118,7 +126,7 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
             return Exit::AlreadyRunning;
         }
     };
-    let mut files = Files { path, kinds, laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow) };
+    let mut files = Files { path, kinds, shape: Box::new(shape), laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow) };
     let config = files.with_settings(config);
     let (requests, mut asked) = mpsc::channel(REQUESTS);
     let mut gateway = match start(config, requests).await {
@@ -165,10 +173,11 @@ pub async fn run(path: PathBuf, config: Config, kinds: Kinds) -> Exit {
 async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
     let socket = config.gateway.state_dir.join(control::SOCKET);
     let mut gateway = Gateway::start_with(config, Some(requests.clone())).await?;
+    let hub = gateway.parts().hub.clone();
     gateway.supervise(Unit {
         name: "control".into(),
         stage: Stage::Control,
-        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), stop))),
+        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), hub.clone(), stop))),
     });
     if let Some(every) = sd_notify::watchdog_enabled() {
         let parts = gateway.parts().clone();
@@ -234,13 +243,16 @@ async fn reload(gateway: &mut Gateway, files: &Files) -> Json {
             parts.health.raise(Condition::ReloadRefused, "", detail, parts.clock.now().wall);
             json!({ "applied": false, "problems": problems })
         }
-        Some(new) => match gateway.apply(new).await {
-            Ok(change) => {
-                info!(?change, "configuration applied");
-                json!({ "applied": true, "change": change.view() })
+        Some(mut new) => {
+            (files.shape)(&mut new);
+            match gateway.apply(new).await {
+                Ok(change) => {
+                    info!(?change, "configuration applied");
+                    json!({ "applied": true, "change": change.view() })
+                }
+                Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
             }
-            Err(error) => json!({ "applied": false, "problems": [error.to_string()] }),
-        },
+        }
     };
     notify(&[NotifyState::Ready]);
     answer
@@ -249,10 +261,11 @@ async fn reload(gateway: &mut Gateway, files: &Files) -> Json {
 /// Settings of the hub over the same files. What is wrong with them changes nothing.
 async fn lay(gateway: &mut Gateway, laid: Laid, files: &mut Files) -> Json {
     let loaded = config::load_with(&files.path, &files.kinds, &laid.overlay);
-    let Some(new) = loaded.config else {
+    let Some(mut new) = loaded.config else {
         let problems: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
         return json!({ "applied": false, "problems": problems });
     };
+    (files.shape)(&mut new);
     let level = laid.log_level.unwrap_or(new.diagnostics.level);
     match gateway.apply(new).await {
         Ok(change) => {

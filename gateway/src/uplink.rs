@@ -153,9 +153,7 @@ impl Uplink {
         let mut waiting: VecDeque<Leased> = VecDeque::new();
         loop {
             self.pulse.beat();
-            while let Ok((ticket, fate)) = session.fates.try_recv() {
-                self.settle(reader, ticket, fate);
-            }
+            reader.settle_all(std::iter::from_fn(|| session.fates.try_recv().ok()).inspect(|(_, fate)| self.note(fate)));
             let full = self.send(&session, &mut waiting);
             let turn = tokio::select! {
                 biased;
@@ -169,7 +167,11 @@ impl Uplink {
             match turn {
                 Turn::Stop => return self.goodbye(session, reader).await,
                 Turn::Over => return self.end_of(session, reader).await,
-                Turn::Fate(ticket, fate) => self.settle(reader, ticket, fate),
+                Turn::Fate(ticket, fate) => {
+                    self.note(&fate);
+                    let more = std::iter::from_fn(|| session.fates.try_recv().ok()).inspect(|(_, fate)| self.note(fate));
+                    reader.settle_all(std::iter::once((ticket, fate)).chain(more));
+                }
                 Turn::Arrival(arrival) => {
                     count(&self.row.arrivals, 1);
                     self.downlink.take(*arrival, &session.replies).await;
@@ -195,9 +197,10 @@ impl Uplink {
         false
     }
 
-    fn settle(&self, reader: &mut Reader, ticket: u64, fate: Fate) {
+    /// Counts a fate, and says what is wrong with it.
+    fn note(&self, fate: &Fate) {
         self.row.in_flight.fetch_sub(1, Relaxed);
-        match &fate {
+        match fate {
             Fate::Delivered => {
                 count(&self.row.delivered, 1);
                 self.row.last_delivered.store(self.clock.now().wall.0.unsigned_abs(), Relaxed);
@@ -210,7 +213,6 @@ impl Uplink {
                 }
             }
         }
-        reader.settle(ticket, fate);
     }
 
     /// The session is over: the last fates, then the reason.
@@ -220,7 +222,8 @@ impl Uplink {
         let lost = |why: &str| UpstreamError::Lost { target: self.name.to_string(), why: why.to_owned() };
         let last = async {
             while let Some((ticket, fate)) = session.fates.recv().await {
-                self.settle(reader, ticket, fate);
+                self.note(&fate);
+                reader.settle(ticket, fate);
             }
             session.ended.await.unwrap_or_else(|_| lost("the session ended without a reason"))
         };

@@ -16,7 +16,7 @@ use tidegate_core::{
     health::{Condition, Health},
     id::Name,
 };
-use tidegate_endpoint::{C2dRules, Hub};
+use tidegate_endpoint::Hub;
 use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::{
     board::Board,
     config::{AdapterSection, Config, Difference, UpstreamSection, difference},
     downlink::Downlink,
+    endpoint,
     intake::Intake,
     leaf::{Leaves, ORDERS, Order},
     method::Methods,
@@ -148,6 +149,10 @@ impl Gateway {
             stage: Stage::Middle,
             factory: Box::new(move |stop| Box::pin(router.clone().run(stop))),
         });
+        if gateway.config.endpoint.runs() {
+            let parts = &gateway.parts;
+            gateway.supervisor.start(endpoint::unit(&gateway.config, &parts.hub, &parts.health, &parts.clock));
+        }
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);
             gateway.config.adapters.push(section);
@@ -239,6 +244,9 @@ impl Gateway {
         };
         let (waiting, leaves) = self.router.waiting();
         view["inbox"] = json!({ "waiting": waiting, "leaves": leaves });
+        if self.config.endpoint.runs() {
+            view["endpoint"] = endpoint::view(&self.parts.hub);
+        }
         view["counters"] = crate::view::counters(&self.parts.log.counters());
         view
     }
@@ -399,7 +407,7 @@ fn open(config: &Config) -> Result<Parts, StoreError> {
     }
     info!(folder = %state_dir.display(), max_size, "log open");
     let (records, outlet) = (StateRecords(state.clone()), LogOutlet(log.clone()));
-    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), C2dRules::default());
+    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), endpoint::rules(&config.endpoint));
     Ok(Parts { log, state, hub, board: Board::default(), health, clock, pulses: Pulses::default() })
 }
 

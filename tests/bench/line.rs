@@ -30,6 +30,11 @@ use tidegate_store::{Log, LogOptions, Urgency};
 const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 const REGISTERS: u64 = 10;
 
+/// Another build of it, to compare with.
+fn program() -> String {
+    std::env::var("TIDEGATE_BIN").unwrap_or_else(|_| TIDEGATE.to_owned())
+}
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let number = |name: &str, default: u64| {
@@ -205,7 +210,7 @@ struct Usage {
 impl Gateway {
     fn start(dir: &Path) -> Result<Self> {
         let log = fs::File::create(dir.join("gateway.log"))?;
-        let child = Command::new(TIDEGATE).arg("--config").arg(dir).arg("run").stderr(log).spawn()?;
+        let child = Command::new(program()).arg("--config").arg(dir).arg("run").stderr(log).spawn()?;
         Ok(Self { child, config: dir.to_owned() })
     }
 
@@ -223,7 +228,7 @@ impl Gateway {
     }
 
     fn status(&self) -> Result<Json> {
-        let out = Command::new(TIDEGATE).arg("--config").arg(&self.config).args(["status", "--json"]).output()?;
+        let out = Command::new(program()).arg("--config").arg(&self.config).args(["status", "--json"]).output()?;
         Ok(serde_json::from_slice(&out.stdout)?)
     }
 

@@ -1,9 +1,9 @@
-//! What reading costs: `cargo bench -p tidegate-adapters`.
+//! What reading and writing cost: `cargo bench -p tidegate-adapters`.
 //!
 //! - `poll`: whole turns of the adapter against simulated units on loopback, 10 registers each: planning, the wire, the
 //!   codec, decoding. The simulator's work and both sides' system calls are in the figure.
 //! - `wire`: the same requests and answers with nothing but sockets, for comparison: the difference is ours.
-//! - `decode`, `plan`: the parts that can be measured alone.
+//! - `decode`, `encode`, `guard`, `plans`: the parts that can be measured alone.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,15 @@ use tidegate_adapters::modbus::{
     transport::Framing,
     value::{Kind, Order, Shape},
 };
-use tidegate_core::{adapter::Adapter, clock::SystemClock, problem::Problems};
+use tidegate_core::{
+    adapter::Adapter,
+    clock::{Clock as _, SystemClock},
+    guard::Guard,
+    id::{LeafId, PointName},
+    message::{Class, Properties},
+    problem::Problems,
+    profile::{LeafProfile, RawPoint, Takes},
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// As many units as the target asks for: 100 units with 10 registers, each once a second.
@@ -98,6 +106,27 @@ fn decode(bencher: Bencher, kind: Kind) {
     let shape = Shape { kind, order: Order::Cdab };
     let words = [0x0012, 0x3456, 0x1234, 0x4321];
     bencher.bench_local(|| shape.decode(black_box(&words[..usize::from(shape.words())])));
+}
+
+#[divan::bench(args = [Kind::Whole { words: 1, signed: false }, Kind::Whole { words: 2, signed: true }, Kind::F32, Kind::F64, Kind::Bcd { words: 2 }])]
+fn encode(bencher: Bencher, kind: Kind) {
+    let shape = Shape { kind, order: Order::Cdab };
+    let value = shape.decode(&[0x0012, 0x3456, 0x1234, 0x4321][..usize::from(shape.words())]).expect("a value");
+    bencher.bench_local(|| shape.encode(black_box(&value)));
+}
+
+// What a command costs before it is on the bus: limits, step, the inverse of the scale.
+#[divan::bench]
+fn guard(bencher: Bencher) {
+    let keys = r#"{"scale":0.1,"writable":true,"write_min":5,"write_max":80,"write_step":0.5}"#;
+    let raw: RawPoint = serde_json::from_str(keys).expect("keys");
+    let takes = Takes::Whole { least: i64::from(i16::MIN), most: i16::MAX as u64 };
+    let name = PointName::new("setpoint").expect("a name");
+    let points = vec![raw.check_with(name.clone(), takes, &mut Problems::default())];
+    let leaf = LeafId::new("boiler").expect("an id");
+    let profile = LeafProfile { id: leaf.clone(), points, class: Class::Telemetry, ttl: None, properties: Properties::default() };
+    let (guard, now, wanted) = (Guard::new([&profile]), SystemClock::new("bench").now(), [(name, serde_json::Value::from(21.5))]);
+    bencher.bench_local(|| guard.check(&leaf, black_box(&wanted), now, &|_, _| None).expect("allowed"));
 }
 
 #[divan::bench(args = [10, 1000])]

@@ -82,6 +82,12 @@ impl TcpSlave {
         self.tell(&json!({ "unit": unit, "ask": true }))["counter"].as_u64().expect("a number")
     }
 
+    /// What cells of a unit hold, asked beside the wire; kinds as in the script.
+    pub(crate) fn held(&mut self, unit: u8, kind: &str, address: u16, count: u16) -> Vec<u64> {
+        let answer = self.tell(&json!({ "unit": unit, "get": { kind: [address, count] } }));
+        answer["values"].as_array().expect("a list").iter().map(|value| value.as_u64().expect("a number")).collect()
+    }
+
     /// Every write that reached the unit, in order: when, in seconds of the same clock, the first register or coil, and the values.
     pub(crate) fn writes(&mut self, unit: u8) -> Vec<(f64, u64, Vec<u64>)> {
         let answer = self.tell(&json!({ "unit": unit, "ask": true }));
@@ -145,6 +151,15 @@ impl RtuSlave {
         let process = Process::start(start, Lines::default(), Lines::default());
         until_true("libmodbus is ready", SOON, || process.out.find(0, "ready").is_some());
         Self(process)
+    }
+
+    /// What the holding register and the coil of an address hold, asked beside the line. Goes back to answering.
+    pub(crate) fn held(&mut self, address: u16) -> (u16, bool) {
+        let seen = self.0.out.len();
+        self.0.say(&format!("? {address}"));
+        let (_, line) = until("libmodbus says what it holds", SOON, || self.0.out.since(seen).into_iter().next());
+        let (register, coil) = line.split_once(' ').expect("two numbers");
+        (register.parse().expect("a register"), coil.trim() == "1")
     }
 
     /// `answer`, `silent` or `noise`.

@@ -2,7 +2,8 @@
  *
  * Holding registers 0..255 hold address * 3, except 100/101: a u32 (high word first) that rises by one at each
  * answered read of register 100. Input register 7 holds 0xBEEF, coil 3 is on. Prints "ready", ends when stdin ends.
- * Lines on stdin: "silent" stops the answers, "noise" sends line noise instead of them, "answer" goes back to them.
+ * Lines on stdin: "silent" stops the answers, "noise" sends line noise instead of them, "answer" goes back to them;
+ * "? ADDRESS" prints what the holding register and the coil of that address hold.
  */
 #include <errno.h>
 #include <modbus.h>
@@ -56,6 +57,12 @@ int main(int argc, char **argv)
             if (!fgets(behave, sizeof behave, stdin))
                 break;
             behave[strcspn(behave, "\n")] = 0;
+            if (behave[0] == '?') {
+                int at = atoi(behave + 1) % REGISTERS;
+                printf("%u %u\n", map->tab_registers[at], map->tab_bits[at]);
+                fflush(stdout);
+                strcpy(behave, "answer");
+            }
         }
         if (!ends[1].revents)
             continue;

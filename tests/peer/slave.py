@@ -7,7 +7,8 @@ Prints {"ready": true}, then obeys one JSON object per line on stdin and answers
     {"unit": 1, "set": {"holding": {"100": [1, 2]}}}   values from an address on; kinds: coil, discrete, input, holding
     {"unit": 1, "counter": 200}                        a u32 (two holding registers) that rises by one at each answered read
     {"unit": 1, "behave": "silent"}                    answer | silent | late:SECONDS | garbage | wrong-unit | wrong-transaction | short | refuse:CODE
-                                                       | pretend (acknowledges writes and changes nothing)
+                                                       | pretend (acknowledges writes and keeps what it had) | mute (writes and says nothing)
+    {"unit": 1, "get": {"holding": [100, 2]}}          -> {"values": [1, 2]}, without a request over the wire
     {"unit": 1, "ask": true}                           -> {"requests": N, "times": [...], "counter": N, "connections": N,
                                                            "writes": [[TIME, ADDRESS, [VALUE, ...]], ...]}
 
@@ -76,6 +77,8 @@ class Unit(ModbusBaseSlaveContext):
             self.counter_at = order["counter"]
             self.tables["h"].update({self.counter_at: 0, self.counter_at + 1: 0})
         self.behave = order.get("behave", self.behave)
+        for kind, (address, count) in order.get("get", {}).items():
+            return {"values": [int(self.tables[KINDS[kind]][at]) for at in range(address, address + count)]}
         return {
             "requests": self.requests,
             "times": list(self.times),
@@ -110,6 +113,8 @@ class Handler(ServerRequestHandler):
             response = ExceptionResponse(request.function_code, int(value))
         else:
             response = await request.update_datastore(unit)
+        if word == "mute" and request.function_code in (5, 6, 15, 16, 22):
+            return
         response.transaction_id = request.transaction_id
         response.dev_id = request.dev_id
         if word == "wrong-unit":

@@ -8,6 +8,7 @@ mod iothub;
 mod live_first;
 mod modbus_rtu;
 mod modbus_tcp;
+mod modbus_write;
 mod neighbours;
 mod outage;
 mod refusal;

@@ -151,7 +151,7 @@ impl Link {
         if self.open.is_none() {
             return Err(Unmade::Before(Fault::Closed));
         }
-        self.exchange(asked, Question::change(change)).await.map(drop).map_err(Unmade::After)
+        self.exchange(asked, Question::change(change, !self.answers_in_order())).await.map(drop).map_err(Unmade::After)
     }
 
     /// Reads what a unit says it is (function 43, type 14): vendor, product code, revision.

@@ -60,6 +60,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawBus).into(),
     check: check::check,
+    scan: None,
 };
 
 /// One bus and its units.

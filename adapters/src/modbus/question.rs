@@ -24,6 +24,8 @@ pub(super) enum Expected {
     Identity,
     /// Exactly this.
     Echo(Response),
+    /// Anything that the codec takes for an answer to this question: it carries the question's number.
+    Numbered,
 }
 
 impl Question {
@@ -42,14 +44,16 @@ impl Question {
         Self { request: Request::ReadDeviceIdentification(ReadCode::Basic, next), expected: Expected::Identity, bytes: 8 + 256 }
     }
 
-    pub(super) fn change(change: &Change) -> Self {
+    /// Some units acknowledge with what they hold instead of what was asked for. Where answers are numbered that is no
+    /// doubt about whose answer it is, and what the unit holds is read afterwards in any case.
+    pub(super) fn change(change: &Change, numbered: bool) -> Self {
         let (request, echo) = (change.request(), change.echo());
         let data = match &request {
             Request::WriteMultipleCoils(_, bits) => 1 + bits.len().div_ceil(8),
             Request::WriteMultipleRegisters(_, words) => 1 + 2 * words.len(),
             _ => 2,
         };
-        Self { request, expected: Expected::Echo(echo), bytes: 8 + data + 10 }
+        Self { request, expected: if numbered { Expected::Numbered } else { Expected::Echo(echo) }, bytes: 8 + data + 10 }
     }
 
     /// The function that an answer may still come to when none came in time. Identification has an answer of its own
@@ -69,6 +73,7 @@ impl Expected {
                 (bits.len() / 8, usize::from(count).div_ceil(8), "bytes of bits")
             }
             (Expected::Identity, Response::ReadDeviceIdentification(_)) => (0, 0, ""),
+            (Expected::Numbered, _) => (0, 0, ""),
             (Expected::Echo(echo), response) if echo == *response => (0, 0, ""),
             (Expected::Echo(_), _) => return Err("an acknowledgement of something else".to_owned()),
             _ => return Err("an answer of another kind".to_owned()),

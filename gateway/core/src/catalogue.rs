@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
-use crate::{adapter::Adapter, clock::Clock, problem::Problems, profile::LeafProfile, upstream::Upstream};
+use crate::{adapter::Adapter, clock::Clock, problem::Problems, profile::LeafProfile, scan::ScanKind, upstream::Upstream};
 
 /// Makes an adapter; may be called again after a failure.
 pub type BuildAdapter = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
@@ -30,6 +30,8 @@ pub struct AdapterKind {
     /// Checks a section that already satisfies the schema, recording every problem; `problems` stands at the section.
     /// `None` exactly when an error was recorded. Opens nothing.
     pub check: fn(&Json, &mut Problems) -> Option<AdapterPlan>,
+    /// How to search for devices of this kind; `None` where there is no way to.
+    pub scan: Option<ScanKind>,
 }
 
 /// A checked adapter, ready to be made as often as needed.

@@ -103,6 +103,10 @@ catalogue! {
     StateSalvaged = "state-salvaged", Error, "Devices, twins and users were damaged and have been salvaged",
         "The SD card or disk returned damaged data, often after a power cut or at the end of its life.",
         "The damaged file is kept beside the new one. Compare the device list with what should be there; replace the card soon.";
+    /// The endpoint cannot listen.
+    EndpointDown = "endpoint-down", Error, "Devices cannot connect",
+        "A port of the endpoint is in use or not allowed, or a certificate file cannot be used.",
+        "See the detail; mend the [endpoint] section or the file. Tidegate keeps trying.";
     /// A message could not be kept or sent.
     MessageRejected = "message-rejected", Error, "A message can never be sent",
         "It is larger than the hub takes, or has a property the hub does not take.",

@@ -25,6 +25,7 @@ pub mod profile;
 pub mod quantity;
 pub mod reading;
 pub mod scale;
+pub mod scan;
 pub mod twin;
 pub mod upstream;
 pub mod wire;

@@ -81,21 +81,32 @@ fn is_plain(profile: &PointProfile) -> bool {
 }
 
 fn implied_places(profile: &PointProfile) -> Option<u32> {
-    let places = places(profile.scale)?.max(places(profile.offset)?);
-    (places <= MOST_IMPLIED_PLACES).then_some(places)
+    Some(places(profile.scale)?.max(places(profile.offset)?))
 }
 
-/// Decimal places of the shortest text that means this number; `None` if that text has an exponent.
+/// Decimal places of the shortest text that means this number; `None` when there are more than a decimal fraction would have.
 fn places(number: f64) -> Option<u32> {
-    let text = number.to_string();
-    if text.contains('e') {
-        return None;
-    }
-    u32::try_from(text.split_once('.').map_or(0, |(_, decimals)| decimals.len())).ok()
+    // A whole number over a power of ten, both exact, divides to the double nearest to that decimal number.
+    (0..=MOST_IMPLIED_PLACES).find(|places| {
+        let tens = POWERS[*places as usize];
+        (number * tens).round() / tens == number
+    })
 }
+
+/// Exact as doubles, as all powers of ten are up to the 22nd.
+const POWERS: [f64; MOST_IMPLIED_PLACES as usize + 1] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 fn round(number: f64, places: u32) -> f64 {
-    // Through decimal text: the result is then the double nearest to the decimal number that a person expects.
+    /// Below this the product with a power of ten is off by less than a ten-thousandth.
+    const EXACT_ENOUGH: f64 = (1_u64 << 40) as f64;
+    if let Some(tens) = POWERS.get(places as usize) {
+        let scaled = number * tens;
+        let from_half = (scaled.abs().fract() - 0.5).abs();
+        if scaled.abs() < EXACT_ENOUGH && from_half > 1e-3 {
+            return scaled.round() / tens;
+        }
+    }
+    // Near the middle, through decimal text: the result is then the double nearest to the decimal number that a person expects.
     format!("{number:.*}", places as usize).parse().unwrap_or(number)
 }
 
@@ -104,5 +115,42 @@ fn worse(quality: Quality, reason: Reason) -> Quality {
     match quality {
         Quality::Bad(_) => quality,
         _ => Quality::Uncertain(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn by_text(number: f64, places: u32) -> f64 {
+        format!("{number:.*}", places as usize).parse().expect("its own text")
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_is_what_the_decimal_text_says(number in -1e7_f64..1e7, places in 0_u32..12) {
+            prop_assert_eq!(round(number, places).to_bits(), by_text(number, places).to_bits());
+        }
+
+        #[test]
+        fn so_it_is_in_the_middle_between_two(half in -100_000_i64..100_000, places in 0_u32..6) {
+            let number = (half as f64 + 0.5) / 10_f64.powi(places as i32);
+            prop_assert_eq!(round(number, places).to_bits(), by_text(number, places).to_bits());
+        }
+
+        #[test]
+        fn places_are_those_of_the_shortest_text(whole in -1_000_000_i64..1_000_000, tens in 0_u32..9) {
+            let number = by_text(whole as f64 / 10_f64.powi(tens as i32), tens);
+            let text = number.to_string();
+            prop_assert_eq!(places(number), Some(text.split_once('.').map_or(0, |(_, decimals)| decimals.len() as u32)));
+        }
+    }
+
+    #[test]
+    fn a_measured_constant_implies_no_places() {
+        assert_eq!([places(1.0 / 3.0), places(1e-12)], [None; 2]);
+        assert_eq!([places(0.1), places(1e9), places(0.001_25)], [Some(1), Some(0), Some(5)]);
     }
 }

@@ -76,7 +76,8 @@ impl Throttle {
                 forget_half(&mut table);
             }
             let entry = table.entry(source).or_insert((0.0, Instant::now()));
-            *entry = (decayed(*entry, source) + 1.0, Instant::now());
+            // Capped, so that a source that went on for hours is let in again soon after it stopped.
+            *entry = ((decayed(*entry, source) + 1.0).min(2.0 * rule(source).0), Instant::now());
         }
     }
 

@@ -1,11 +1,32 @@
-//! `tidegate adapters`: the kinds, from the catalogue's rows.
+//! `tidegate adapters`: the kinds, from the catalogue's rows; and `tidegate adapters scan`.
 
-use super::{complain, output::table, say};
+use super::{complain, output::table, say, scan};
 use crate::exit::Exit;
 
-pub(super) fn adapters(kind: Option<&str>, schema: bool) -> Exit {
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    /// The kind to show.
+    kind: Option<String>,
+    /// Print the JSON Schema of its configuration.
+    #[arg(long, requires = "kind")]
+    schema: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Search for devices of a kind, changing nothing; Ctrl-C ends the search.
+    Scan(scan::Args),
+}
+
+pub(super) fn adapters(args: &Args) -> Exit {
+    if let Some(Action::Scan(args)) = &args.action {
+        return super::block_on(scan::scan(args, crate::kinds()));
+    }
     let kinds = crate::kinds();
-    let Some(kind) = kind else {
+    let Some(kind) = args.kind.as_deref() else {
         let rows: Vec<_> = kinds.adapters.iter().map(|kind| vec![kind.name.to_owned(), kind.summary.to_owned()]).collect();
         table(&rows).iter().for_each(|line| say(line));
         return Exit::Fine;
@@ -15,7 +36,7 @@ pub(super) fn adapters(kind: Option<&str>, schema: bool) -> Exit {
         complain(&format!("no adapter '{kind}'; there is {}", known.join(", ")));
         return Exit::Usage;
     };
-    if schema {
+    if args.schema {
         say(&format!("{:#}", (row.schema)()));
     } else {
         say(row.readme.trim_end());

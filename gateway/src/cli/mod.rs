@@ -2,12 +2,15 @@
 
 mod adapters;
 mod check;
+mod device;
+mod hub;
 mod inbox;
 mod logging;
 mod output;
 mod queue;
 mod read;
 mod remote;
+mod scan;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -55,14 +58,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the kinds of adapters, or show how to configure one.
-    Adapters {
-        /// The kind to show.
-        kind: Option<String>,
-        /// Print the JSON Schema of its configuration.
-        #[arg(long, requires = "kind")]
-        schema: bool,
-    },
+    /// List the kinds of adapters, show how to configure one, or search for devices.
+    Adapters(adapters::Args),
     /// Show what the running gateway does.
     Status {
         /// One JSON object instead of text.
@@ -71,6 +68,12 @@ enum Command {
     },
     /// Have the running gateway apply its changed configuration.
     Reload,
+    /// Run only the hub for devices: no adapters, nothing above.
+    Hub(hub::Args),
+    /// Register devices that connect to this gateway, and work with them.
+    Device(device::Args),
+    /// Send a message to a device.
+    Send(device::SendArgs),
     /// Run everything on this machine: simulated devices, the gateway, a hub, and an outage now and then.
     Demo(demo::Args),
 }
@@ -98,9 +101,12 @@ pub fn main() -> Exit {
         Command::Write(args) => with_state(&cli.config, |state| write::write(state, &args)),
         Command::Inbox(args) => with_state(&cli.config, |state| inbox::inbox(state, &args)),
         Command::Queue { json } => with_state(&cli.config, |state| queue::queue(state, json)),
-        Command::Adapters { kind, schema } => adapters::adapters(kind.as_deref(), schema),
+        Command::Adapters(args) => adapters::adapters(&args),
         Command::Status { json } => with_state(&cli.config, |state| remote::status(state, json)),
         Command::Reload => with_state(&cli.config, remote::reload),
+        Command::Hub(args) => hub::hub(&cli.config, args),
+        Command::Device(args) => with_this_state(args.state.clone(), &cli.config, |state| device::device(state, args)),
+        Command::Send(args) => with_this_state(args.state.clone(), &cli.config, |state| device::send(state, args)),
         Command::Demo(args) => block_on(demo::demo(args)),
     }
 }
@@ -123,6 +129,14 @@ fn with_state(path: &Path, run: impl FnOnce(&Path) -> Exit) -> Exit {
     match config::state_dir(path) {
         Some(state) => run(&state),
         None => with_config(path, |config| run(&config.gateway.state_dir)),
+    }
+}
+
+/// As [`with_state`], unless the folder is given.
+fn with_this_state(given: Option<PathBuf>, path: &Path, run: impl FnOnce(&Path) -> Exit) -> Exit {
+    match given {
+        Some(state) => run(&state),
+        None => with_state(path, run),
     }
 }
 

@@ -59,6 +59,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         ("body", old.body != new.body),
         ("clock", old.clock != new.clock),
         ("metrics", old.metrics != new.metrics),
+        ("endpoint", old.endpoint != new.endpoint),
         ("diagnostics", old.diagnostics != new.diagnostics),
         ("commands", old.commands != new.commands),
         ("twin", old.twin != new.twin),

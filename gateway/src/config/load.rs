@@ -176,6 +176,7 @@ fn assemble(own: Own, adapters: Vec<Checked<AdapterSection>>, upstreams: Vec<Che
         body: own.body,
         clock: own.clock,
         metrics: own.metrics,
+        endpoint: own.endpoint,
         diagnostics: own.diagnostics,
         commands: own.commands,
         twin: own.twin,

@@ -13,6 +13,7 @@
 //! What kinds of adapters and upstreams there are is not known here; they come as [`Kinds`].
 
 mod difference;
+mod endpoint;
 mod full;
 mod load;
 mod migrate;
@@ -42,6 +43,7 @@ use tidegate_store::Replay;
 use crate::{normalise::BodyStyle, router::Sign};
 
 pub use difference::{Changes, Difference, difference};
+pub use endpoint::Endpoint;
 pub use full::full_schema;
 pub use load::{Loaded, check_text, load, load_with, state_dir};
 pub use overlay::{DeviceKeys, Keys, Overlay};
@@ -72,6 +74,8 @@ pub struct Config {
     pub diagnostics: Diagnostics,
     /// What may be done here.
     pub commands: Commands,
+    /// The hub for devices that speak MQTT.
+    pub endpoint: Endpoint,
     /// What may be set from afar.
     pub twin: TwinSection,
     /// Those that run, in the files' order. Their names, leaf ids and exclusive resources are each used once.

@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 
 use super::{
-    Clock, Commands, Diagnostics, Gateway, LogSection, Metrics, TwinSection, raw, schema,
+    Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, TwinSection, endpoint, raw, schema,
     tree::{Node, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
@@ -46,6 +46,7 @@ pub(super) struct Own {
     pub(super) metrics: Metrics,
     pub(super) diagnostics: Diagnostics,
     pub(super) commands: Commands,
+    pub(super) endpoint: Endpoint,
     pub(super) twin: TwinSection,
 }
 
@@ -79,6 +80,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
     let log = section(root, "log", problems).map(|raw| log(&raw, &mut problems.key("log")));
     let metrics = section(root, "metrics", problems).and_then(|raw| metrics(&raw, &mut problems.key("metrics")));
     let commands = section(root, "commands", problems).map(|raw| commands(raw, &mut problems.key("commands")));
+    let endpoint = section(root, "endpoint", problems).map(|raw| endpoint::check(&raw, &mut problems.key("endpoint")));
     let twin = section(root, "twin", problems).and_then(|raw| twin(raw, &mut problems.key("twin")));
     let body: raw::RawBody = section(root, "body", problems)?;
     let clock: raw::RawClock = section(root, "clock", problems)?;
@@ -97,6 +99,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
         commands: commands?,
         twin: twin?,
         diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
+        endpoint: endpoint?,
     })
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Raw {
     #[serde(default)]
     commands: RawCommands,
     #[serde(default)]
+    endpoint: RawEndpoint,
+    #[serde(default)]
     twin: RawTwin,
     /// What stands below: one section for each bus, line, radio or listener. Here and in devices.d/*.toml.
     #[serde(default)]
@@ -173,6 +175,65 @@ pub(super) struct RawDiagnostics {
     pub(super) level: super::LogLevel,
     /// Text for people, or one JSON object in each line.
     pub(super) format: super::LogFormat,
+}
+
+/// The hub for devices that speak MQTT as they would to Azure IoT Hub. It runs when it has an address to listen on.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawEndpoint {
+    /// Address and port for MQTT over TLS. Left out: not offered.
+    #[schemars(extend("examples" = ["[::]:8883"]))]
+    pub(super) tls: Option<String>,
+    /// Address and port for MQTT without TLS. Left out: not offered. What is not on loopback can be listened to by everybody.
+    #[schemars(extend("examples" = ["127.0.0.1:1883"]))]
+    pub(super) plain: Option<String>,
+    /// Address and port for MQTT over WebSocket over TLS, at the path /$iothub/websocket. Left out: not offered.
+    #[schemars(extend("examples" = ["[::]:443"]))]
+    pub(super) websocket: Option<String>,
+    /// Host names that devices may give in user names and tokens: this gateway's own, and the hub's whose name they keep. Empty: any.
+    #[schemars(extend("examples" = [["gw-01.local", "contoso.azure-devices.net"]]))]
+    pub(super) host_names: Vec<String>,
+    /// Names and addresses for the gateway's own certificate. Empty: the machine's name, with and without .local, and loopback.
+    #[schemars(extend("examples" = [["gw-01.local", "192.0.2.10"]]))]
+    pub(super) certificate_names: Vec<String>,
+    /// A certificate chain of your own, in PEM. Left out: the gateway makes its own, below an authority that it keeps in its state folder.
+    #[schemars(extend("examples" = ["/etc/tidegate/endpoint.pem"]))]
+    pub(super) certificate_file: Option<String>,
+    /// The key of that certificate, in PEM without a password.
+    #[schemars(extend("examples" = ["/etc/tidegate/secrets/endpoint.key"]))]
+    pub(super) key_file: Option<String>,
+    /// Authorities, in PEM, whose certificates devices may show that are registered as signed by one.
+    #[schemars(extend("examples" = ["/etc/tidegate/devices-ca.pem"]))]
+    pub(super) client_ca_file: Option<String>,
+    /// Most devices connected at once.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(super) max_sessions: usize,
+    /// How long a message to a device waits for it when its sender does not say, 1min to 2d.
+    pub(super) c2d_ttl: Span,
+    /// How often a message may be given back by a device before it is given up.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) max_delivery_count: u32,
+    /// How long feedback about messages waits to be read, 1min to 2d.
+    pub(super) feedback_ttl: Span,
+}
+
+impl Default for RawEndpoint {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            plain: None,
+            websocket: None,
+            host_names: Vec::new(),
+            certificate_names: Vec::new(),
+            certificate_file: None,
+            key_file: None,
+            client_ca_file: None,
+            max_sessions: tidegate_endpoint::limits::MAX_SESSIONS,
+            c2d_ttl: Span::from_millis(3_600_000),
+            max_delivery_count: 10,
+            feedback_ttl: Span::from_millis(3_600_000),
+        }
+    }
 }
 
 /// The keys that every `[[adapter]]` has. [`super::section`] has looked at them before it reads this.

@@ -119,6 +119,11 @@ pub(super) fn nothing_to_do(
 ) {
     // What is there and is no list is a problem already.
     let is_list = |key: &str| root.table().and_then(|table| table.get(key)).is_none_or(|node| matches!(node.value, Value::List(_)));
+    // A hub for devices that speak for themselves has something to do without either.
+    let endpoint = root.table().and_then(|table| table.get("endpoint")?.table());
+    if endpoint.is_some_and(|keys| ["tls", "plain", "websocket"].iter().any(|key| keys.contains_key(*key))) {
+        return;
+    }
     if is_list("adapter") && !adapters.iter().any(|checked| checked.enabled) {
         let next = "add an [[adapter]]; `tidegate adapters` lists the kinds and shows an example of each";
         problems.warning("no adapter is switched on: nothing will be read", next);

@@ -66,11 +66,19 @@ impl Normaliser {
     /// leaves first appear.
     pub fn take(&mut self, readings: Vec<Reading>, misses: &[Miss]) -> Vec<Message> {
         let mut due: Vec<(LeafId, Vec<Due>)> = Vec::new();
-        for reading in readings {
-            let Some(leaf) = self.leaves.get_mut(&reading.leaf) else { continue };
-            let Some(&at) = leaf.by_name.get(&reading.point) else { continue };
-            let shown = show(reading.value, reading.quality, &leaf.profile.points[at]);
-            leaf.report(at, shown, reading.taken, batch(&mut due, &reading.leaf));
+        let mut readings = readings.into_iter().peekable();
+        while let Some(first) = readings.peek() {
+            let id = first.leaf.clone();
+            let mut leaf = self.leaves.get_mut(&id).map(|leaf| (leaf, batch(&mut due, &id)));
+            // Adapters read in the order of the profile, so the next reading is most often of the next point.
+            let mut next = 0;
+            while let Some(reading) = readings.next_if(|reading| reading.leaf == id) {
+                let Some((leaf, batch)) = &mut leaf else { continue };
+                let Some(at) = leaf.find(&reading.point, next) else { continue };
+                next = at + 1;
+                let shown = show(reading.value, reading.quality, &leaf.profile.points[at]);
+                leaf.report(at, shown, reading.taken, batch);
+            }
         }
         for miss in misses {
             let Some(leaf) = self.leaves.get_mut(&miss.leaf) else { continue };
@@ -155,6 +163,14 @@ fn batch<'a>(due: &'a mut Vec<(LeafId, Vec<Due>)>, id: &LeafId) -> &'a mut Vec<D
 }
 
 impl Leaf {
+    /// The place of a point; `guess` is looked at first.
+    fn find(&self, name: &PointName, guess: usize) -> Option<usize> {
+        match self.profile.points.get(guess) {
+            Some(point) if point.name == *name => Some(guess),
+            _ => self.by_name.get(name).copied(),
+        }
+    }
+
     /// Sends the value, keeps it waiting, or lets it go, as the point's policy says.
     fn report(&mut self, at: usize, shown: Shown, taken: Stamp, due: &mut Vec<Due>) {
         let (policy, point) = (&self.profile.points[at].report, &mut self.points[at]);

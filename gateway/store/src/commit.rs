@@ -206,7 +206,7 @@ impl Writer {
 
     /// Copies the WAL into the database, and gives the file's free pages back to the disk.
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("PRAGMA incremental_vacuum(1024)")?;
+        self.connection.execute_batch("PRAGMA incremental_vacuum(4096)")?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 

@@ -19,7 +19,7 @@ use tidegate_core::{
     id::Name,
     message::Message,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     Inbox, Reader, ReaderOptions, Salvage, StoreError,
@@ -34,7 +34,8 @@ use crate::{
 /// How the log is kept.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// Bytes that rows may take, counted exactly: 64 for a row, and its texts and body.
+    /// Bytes that rows may take, counted exactly: 64 for a row, and its texts and body. The file is at most twice as large, when
+    /// each message is a little larger than half a page of it.
     pub max_size: u64,
     /// The longest that a lazily appended message waits for its commit: the loss window of a power cut.
     pub commit_interval: Duration,
@@ -100,12 +101,20 @@ impl fmt::Debug for Log {
 
 /// A place in the writer's queue, kept before something is read, so that what was read always finds room.
 #[derive(Debug)]
-pub struct Slot(mpsc::OwnedPermit<Request>);
+pub struct Slot {
+    permit: mpsc::OwnedPermit<Request>,
+    shared: Arc<Shared>,
+}
 
 impl Slot {
     /// Hands messages over without waiting. The receipt is signed once they are on disk, and dropped if they never will be.
     pub fn append(self, messages: Vec<Message>, urgency: Urgency, receipt: Option<Receipt>) {
-        self.0.send(Request::Append(Append { messages, now: urgency == Urgency::Now, receipt, ..Append::default() }));
+        let now = urgency == Urgency::Now;
+        let requests = self.permit.send(Request::Append(Append { messages, now, receipt, ..Append::default() }));
+        // Lazy ones are found when their commit is due, or when the queue is half full.
+        if now || requests.capacity() < REQUESTS / 2 {
+            self.shared.urgent.notify_one();
+        }
     }
 }
 
@@ -118,6 +127,7 @@ impl Log {
             hold: AtomicBool::new(true),
             time_floor: AtomicI64::new(0),
             heads: watch::Sender::new([0; 4]),
+            urgent: Notify::new(),
             evictions: AtomicU64::new(0),
             failed: watch::Sender::new(None),
             readers: std::sync::Mutex::default(),
@@ -131,7 +141,8 @@ impl Log {
 
     /// Waits for a place in the writer's queue.
     pub async fn reserve(&self) -> Result<Slot, StoreError> {
-        self.requests.clone().reserve_owned().await.map(Slot).map_err(|_| self.why_closed())
+        let permit = self.requests.clone().reserve_owned().await.map_err(|_| self.why_closed())?;
+        Ok(Slot { permit, shared: self.shared.clone() })
     }
 
     /// Appends and returns the first and the last seq once the messages are on disk.
@@ -226,14 +237,19 @@ impl Log {
     /// Commits what is queued and settled, and closes the files. Other handles find the log closed.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).await.is_ok() {
+        if self.send(Request::Close(done)).await.is_ok() {
             // Err only if the writer is gone already.
             closed.await.ok();
         }
     }
 
     pub(crate) async fn send(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.send(request).await.map_err(|_| self.why_closed())
+        let lazy = matches!(&request, Request::Append(append) if !append.now);
+        self.requests.send(request).await.map_err(|_| self.why_closed())?;
+        if !lazy || self.requests.capacity() < REQUESTS / 2 {
+            self.shared.urgent.notify_one();
+        }
+        Ok(())
     }
 
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {

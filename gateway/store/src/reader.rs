@@ -183,14 +183,28 @@ impl Reader {
 
     /// What became of a leased message. Cheap; on disk with a later commit. A ticket of an earlier session is passed over.
     pub fn settle(&mut self, ticket: u64, fate: Fate) {
-        if ticket & GAP != 0 {
-            return self.settle_gap((ticket & !GAP) as i64, &fate);
+        self.settle_all([(ticket, fate)]);
+    }
+
+    /// As [`Reader::settle`], for what a hub has acknowledged together.
+    pub fn settle_all(&mut self, fates: impl IntoIterator<Item = (u64, Fate)>) {
+        let mut touched = [false; 4];
+        for (ticket, fate) in fates {
+            if ticket & GAP != 0 {
+                self.settle_gap((ticket & !GAP) as i64, &fate);
+            } else if let Some(class) = self.note(ticket, &fate) {
+                touched[class] = true;
+            }
         }
+        (0..touched.len()).filter(|&class| touched[class]).for_each(|class| self.pass(class));
+    }
+
+    /// Notes a fate; returns the class if it was open.
+    fn note(&mut self, ticket: u64, fate: &Fate) -> Option<usize> {
         let (class, seq) = ((ticket >> CLASS_SHIFT) as usize, ticket & ((1 << CLASS_SHIFT) - 1));
-        let Some(lane) = self.lanes.get_mut(class) else { return };
-        let Some(entry) = lane.iter_mut().find_map(|cursor| cursor.find(seq)) else { return };
+        let entry = self.lanes.get_mut(class)?.iter_mut().find_map(|cursor| cursor.find(seq))?;
         if entry.state != State::Out {
-            return;
+            return None;
         }
         entry.state = match fate {
             Fate::Delivered => State::Delivered,
@@ -198,7 +212,7 @@ impl Reader {
             Fate::Rejected(_) => State::GivenUp(GapReason::Rejected),
         };
         self.bytes_out = self.bytes_out.saturating_sub(entry.size);
-        self.pass(class);
+        Some(class)
     }
 
     fn settle_gap(&mut self, id: i64, fate: &Fate) {
@@ -247,13 +261,17 @@ impl Reader {
     }
 
     fn publish_in(&self, mut standing: MutexGuard<'_, Standing>) {
-        // Spans that are done stay in memory until the next session, so that their places in the list hold; nobody else needs them.
-        let open = |lane: &Vec<Cursor>| lane.iter().filter(|cursor| !cursor.is_done()).map(Cursor::span).collect::<Vec<_>>();
-        let spans = self.lanes.each_ref().map(open);
-        if spans != standing.spans || standing.passed != standing.committed || !standing.losses.is_empty() {
-            standing.spans = spans;
-            standing.version += 1;
+        let mut moved = standing.passed != standing.committed || !standing.losses.is_empty();
+        for (lane, shown) in self.lanes.iter().zip(&mut standing.spans) {
+            // Spans that are done stay in memory until the next session, so that their places in the list hold; nobody else needs them.
+            let open = lane.iter().filter(|cursor| !cursor.is_done()).map(Cursor::span);
+            if !open.clone().eq(shown.iter().copied()) {
+                shown.clear();
+                shown.extend(open);
+                moved = true;
+            }
         }
+        standing.version += u64::from(moved);
         self.show_leased(&mut standing);
     }
 
@@ -273,6 +291,9 @@ impl Reader {
         // A full queue means that a commit is coming anyway.
         if behind > 0 && *asked <= durable && self.requests.try_send(Request::Settled { now }).is_ok() {
             *asked = self.passed;
+            if now {
+                self.log.urgent.notify_one();
+            }
         }
     }
 }

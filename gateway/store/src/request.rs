@@ -95,6 +95,9 @@ pub(crate) struct Shared {
     pub(crate) time_floor: AtomicI64,
     /// The highest committed seq of each class; changes with each commit that adds rows.
     pub(crate) heads: watch::Sender<[u64; 4]>,
+    /// Rung when the writer is to look into its queue before the group that it gathers is due. What is lazy does not ring: waking a
+    /// thread for each reading costs more than the reading.
+    pub(crate) urgent: Notify,
     /// Odd while rows are being given up for want of room, and one higher afterwards: a lease that overlapped is repeated.
     pub(crate) evictions: AtomicU64,
     /// Set once, when the promise can no longer be kept.

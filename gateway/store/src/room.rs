@@ -195,9 +195,9 @@ impl Room<'_> {
 }
 
 /// Pages that are free inside the file and stay so: 16 MiB, which the next busy hour uses again without asking the file system.
-const FREE_KEPT: i64 = 4096;
+const FREE_KEPT: i64 = 16 << 10;
 /// Pages given back in one commit, since each may have to be moved first: a quarter of a megabyte.
-const GIVEN_BACK: i64 = 64;
+const GIVEN_BACK: i64 = 256;
 
 /// Makes the file smaller, a little at a time, when most of it is empty.
 pub(crate) fn give_back_pages(connection: &Connection) -> rusqlite::Result<()> {

@@ -12,11 +12,12 @@ pub(crate) const FILE: &str = "log.db";
 /// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen.
 const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql")];
 
-/// Pages in the WAL before it is copied into the database: 4 MiB, so that pages which change with each commit are
-/// copied once in many commits.
-const CHECKPOINT_PAGES: u32 = 1000;
-/// SQLite's page size, and what most flash translation layers write at once.
-pub(crate) const PAGE: u64 = 4096;
+/// Bytes in the WAL before it is copied into the database: so much that pages which change with each commit are copied once in
+/// many commits.
+const CHECKPOINT: u64 = 4 << 20;
+/// Bytes of a page of a new file. Each commit writes its rows and five or six pages beside them (places and totals, the root, the
+/// free list), and each as a whole: small pages are what saves the flash. Files of another page size stay as they are.
+const PAGE: u64 = 1024;
 
 /// The log's file in this folder.
 pub(crate) fn file(dir: &Path) -> PathBuf {
@@ -28,11 +29,15 @@ pub(crate) fn file(dir: &Path) -> PathBuf {
 pub(crate) fn open(dir: &Path, max_size: u64) -> Result<Connection, OpenError> {
     let path = file(dir);
     let mut connection = Connection::open(&path)?;
-    let pages = (max_size + max_size / 2) / PAGE + 1024;
-    let checkpoint = checkpoint_pages(dir);
     connection.execute_batch(&format!(
-        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-         PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={checkpoint}; PRAGMA max_page_count={pages};
+        "PRAGMA page_size={PAGE}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;"
+    ))?;
+    let page = page_size(&connection)?;
+    // A row that takes a little more than half a page takes all of it.
+    let pages = max_size.saturating_mul(9) / 4 / page + (4 << 20) / page;
+    let checkpoint = checkpoint(dir) / page;
+    connection.execute_batch(&format!(
+        "PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={checkpoint}; PRAGMA max_page_count={pages};
          PRAGMA cache_size=-1024;"
     ))?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -41,9 +46,14 @@ pub(crate) fn open(dir: &Path, max_size: u64) -> Result<Connection, OpenError> {
 }
 
 /// On a small disk the WAL stays small too: when the disk is full, what is in the WAL must still fit into the database.
-fn checkpoint_pages(dir: &Path) -> u64 {
+fn checkpoint(dir: &Path) -> u64 {
     let free = rustix::fs::statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    (free / 32 / PAGE).clamp(16, u64::from(CHECKPOINT_PAGES))
+    (free / 32).clamp(64 << 10, CHECKPOINT)
+}
+
+/// Bytes of a page of this file.
+pub(crate) fn page_size(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map(|size| size.unsigned_abs().max(512))
 }
 
 /// Why a file cannot be opened as it is.
@@ -100,7 +110,7 @@ pub(crate) fn looks_sound(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) FROM note", [], |row| row.get::<_, i64>(0))?;
     connection.query_row("SELECT count(*) FROM command", [], |row| row.get::<_, i64>(0))?;
     connection.query_row("SELECT count(*) FROM gap", [], |row| row.get::<_, i64>(0))?;
-    if pages > CHECKED_PAGES {
+    if pages.unsigned_abs() * page_size(connection)? > CHECKED {
         return Ok(true);
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -108,4 +118,4 @@ pub(crate) fn looks_sound(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// 32 MiB: a second on a slow SD card.
-const CHECKED_PAGES: i64 = 8192;
+const CHECKED: u64 = 32 << 20;

@@ -117,7 +117,7 @@ pub(crate) fn read(connection: &Connection, totals: &Totals, places: &BTreeMap<S
         readers,
         gaps: number("SELECT count(*) FROM gap")?,
         gap_messages: totals.given_up,
-        file_bytes: number("PRAGMA page_count")? * schema::PAGE,
+        file_bytes: number("PRAGMA page_count")? * schema::page_size(connection)?,
     })
 }
 

@@ -10,7 +10,10 @@ use std::{
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tidegate_core::message::Message;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TryRecvError},
+    time::Instant,
+};
 use tracing::{error, warn};
 
 use crate::{
@@ -134,12 +137,18 @@ impl Writer {
     async fn run(&mut self, mut queue: mpsc::Receiver<Request>) {
         let mut group = Group::default();
         loop {
-            let request = match group.deadline {
-                None => queue.recv().await,
+            let request = match if group.is_full() { Err(TryRecvError::Empty) } else { queue.try_recv() } {
+                Ok(request) => Some(request),
                 // What is not taken now stays in the queue and goes into the next group.
-                Some(_) if group.is_full() => None,
-                Some(_) if group.now => queue.try_recv().ok(),
-                Some(deadline) => tokio::time::timeout_at(deadline, queue.recv()).await.ok().flatten(),
+                Err(_) if group.is_full() || group.now => None,
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) => match group.deadline {
+                    None => queue.recv().await,
+                    Some(deadline) => match tokio::time::timeout_at(deadline, self.shared.urgent.notified()).await {
+                        Ok(()) => continue,
+                        Err(_) => queue.try_recv().ok(),
+                    },
+                },
             };
             let closing = match request {
                 Some(Request::Append(append)) => {

@@ -144,3 +144,27 @@ fn control_requests() {
         serde_json::from_str::<tidegate::control::Ask>(input).ok();
     });
 }
+
+#[test]
+fn writes() {
+    use tidegate_core::{
+        clock::{Clock as _, SystemClock},
+        guard::Guard,
+        message::{Class, Properties},
+        problem::Problems,
+        profile::{LeafProfile, RawPoint, Takes},
+    };
+    let now = SystemClock::new("fuzz").now();
+    let (leaf, point) = (LeafId::new("boiler").expect("valid"), PointName::new("p").expect("valid"));
+    let takes = Takes::Whole { least: -32_768, most: 32_767 };
+    text(|input| {
+        let (keys, wanted) = input.split_once('\n').unwrap_or(("{\"writable\":true}", input));
+        let (Ok(raw), Ok(wanted)) = (serde_json::from_str::<RawPoint>(keys), serde_json::from_str(wanted)) else { return };
+        let points = vec![raw.check_with(point.clone(), takes, &mut Problems::default())];
+        let profile = LeafProfile { id: leaf.clone(), points, class: Class::Telemetry, ttl: None, properties: Properties::default() };
+        let guard = Guard::new([&profile]);
+        if let Ok(raw) = guard.check(&leaf, &[(point.clone(), wanted)], now, &|_, _| None) {
+            assert!(guard.shown(&leaf, &point, raw[0].1.clone()).value.is_some(), "what may be written can be shown");
+        }
+    });
+}

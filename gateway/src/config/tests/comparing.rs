@@ -54,6 +54,7 @@ fn changes_of_the_gateways_own_sections_need_a_restart() {
         ("clock", "wait = \"5min\"", "wait = \"6min\""),
         ("metrics", "listen = \"127.0.0.1:9464\"", "listen = \"127.0.0.1:9465\""),
         ("diagnostics", "level = \"info\"", "level = \"debug\""),
+        ("endpoint", "plain = \"127.0.0.1:1883\"", "plain = \"127.0.0.1:1884\""),
     ] {
         let change = difference(&fine(FINE), &fine(&changed(from, to)));
         assert_eq!(change.restart_needed, [section]);

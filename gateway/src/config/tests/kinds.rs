@@ -21,7 +21,7 @@ use crate::config::Kinds;
 pub(super) const KINDS: Kinds = Kinds { adapters: &[LINE, WIDE], upstreams: &[BROKER] };
 
 const LINE: AdapterKind =
-    AdapterKind { name: "line", summary: "Devices on a line", readme: "", example: "", schema: schema::<Line>, check: line };
+    AdapterKind { name: "line", summary: "Devices on a line", readme: "", example: "", schema: schema::<Line>, check: line, scan: None };
 
 /// A kind whose keys are all allowed.
 const WIDE: AdapterKind = AdapterKind {
@@ -33,6 +33,7 @@ const WIDE: AdapterKind = AdapterKind {
     check: |_, _| {
         Some(AdapterPlan { leaves: Vec::new(), exclusive: Vec::new(), build: Arc::new(|_| unreachable!("a check makes nothing")) })
     },
+    scan: None,
 };
 
 const BROKER: UpstreamKind = UpstreamKind { name: "broker", summary: "A broker", example: "", schema: schema::<Broker>, check: broker };

@@ -52,6 +52,7 @@ impl Reader {
         if self.pending_gaps.is_none() {
             let (reply, answer) = oneshot::channel();
             self.requests.send(Request::TakeGaps(self.shared.name.clone(), reply)).await.map_err(|_| StoreError::Closed)?;
+            self.log.urgent.notify_one();
             self.pending_gaps = Some(answer);
         }
         let Some(answer) = &mut self.pending_gaps else { return Ok(Vec::new()) };

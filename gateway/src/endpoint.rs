@@ -1,0 +1,107 @@
+//! The endpoint as a unit of the gateway: its options from the configuration, its figures for `status`.
+
+use serde_json::{Value as Json, json};
+use tidegate_core::{
+    clock::{Clock, SystemClock},
+    health::{Condition, Health},
+};
+use tidegate_endpoint::{C2dRules, Certificate, Hub, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Endpoint},
+    unit::{Run, Stage, Unit, UnitError},
+};
+
+/// The folder of the endpoint's own authority, in the state folder.
+const TLS: &str = "tls";
+/// The unit's name.
+pub(crate) const UNIT: &str = "endpoint";
+
+/// How C2D messages are kept.
+pub(crate) fn rules(endpoint: &Endpoint) -> C2dRules {
+    C2dRules { default_ttl: endpoint.c2d_ttl, max_deliveries: endpoint.max_delivery_count, feedback_ttl: endpoint.feedback_ttl }
+}
+
+fn options(config: &Config) -> Options {
+    let endpoint = &config.endpoint;
+    let certificate = match &endpoint.certificate {
+        Some((certificate, key)) => Certificate::Files { certificate: certificate.clone(), key: key.clone() },
+        None => Certificate::Own {
+            dir: config.gateway.state_dir.join(TLS),
+            owner: config.gateway.id.to_string(),
+            names: if endpoint.certificate_names.is_empty() { machine_names() } else { endpoint.certificate_names.clone() },
+        },
+    };
+    Options {
+        tls: endpoint.tls,
+        plain: endpoint.plain,
+        websocket: endpoint.websocket,
+        hosts: endpoint.host_names.clone(),
+        certificate,
+        client_ca: endpoint.client_ca.clone(),
+        max_sessions: endpoint.max_sessions,
+    }
+}
+
+/// The machine's name as the system has it.
+pub(crate) fn machine_name() -> Option<String> {
+    rustix::system::uname().nodename().to_str().ok().filter(|name| !name.is_empty() && *name != "localhost").map(str::to_owned)
+}
+
+/// What devices may call a machine that nobody has named otherwise.
+fn machine_names() -> Vec<String> {
+    let name = machine_name();
+    // Without a dot it is found by multicast DNS.
+    let local = name.as_ref().filter(|name| !name.contains('.')).map(|name| format!("{name}.local"));
+    name.into_iter().chain(local).chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).collect()
+}
+
+/// Listens until it is stopped, and again after every failure.
+pub(crate) fn unit(config: &Config, hub: &Hub, health: &Health, clock: &std::sync::Arc<SystemClock>) -> Unit {
+    let (options, hub, health, clock) = (options(config), hub.clone(), health.clone(), clock.clone());
+    let factory = move |stop: CancellationToken| -> Run {
+        let (options, hub, health, clock) = (options.clone(), hub.clone(), health.clone(), clock.clone());
+        Box::pin(async move {
+            let mut listening = hub.addresses();
+            let served = tidegate_endpoint::serve(hub, options, stop);
+            tokio::pin!(served);
+            let ended = tokio::select! {
+                ended = &mut served => ended,
+                // What it returns borrows, so it is dropped here.
+                () = async { drop(listening.wait_for(|addresses| !addresses.is_empty()).await) } => {
+                    health.clear(Condition::EndpointDown, "");
+                    served.await
+                }
+            };
+            ended.map_err(|error| {
+                let why = error.to_string();
+                health.raise(Condition::EndpointDown, "", why.clone(), clock.now().wall);
+                UnitError { why, told: true }
+            })
+        })
+    };
+    Unit { name: UNIT.into(), stage: Stage::Leaf, factory: Box::new(factory) }
+}
+
+/// For `tidegate status`.
+pub(crate) fn view(hub: &Hub) -> Json {
+    let counters = hub.counters();
+    let listening: Vec<Json> = hub
+        .addresses()
+        .borrow()
+        .iter()
+        .map(|(door, address)| json!({ "door": format!("{door:?}").to_lowercase(), "address": address.to_string() }))
+        .collect();
+    json!({
+        "listening": listening,
+        "sessions": counters.sessions,
+        "accepted": counters.accepted,
+        "refused": counters.refused,
+        "messages": counters.messages,
+        "bytes": counters.bytes,
+        "c2d_delivered": counters.c2d_delivered,
+        "calls": counters.calls,
+        "closed_for_cause": counters.closed_for_cause,
+    })
+}
