@@ -163,7 +163,19 @@ impl Client {
     }
 
     pub(super) async fn connect(address: SocketAddr, connect: Connect) -> (Self, ConnAck) {
-        let mut client = Self::dial(address).await;
+        Self::dial(address).await.greet(connect).await
+    }
+
+    /// As if from another machine.
+    pub(super) async fn connect_from(from: &str, address: SocketAddr, connect: Connect) -> (Self, ConnAck) {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("free");
+        let stream = socket.connect(address).await.expect("it listens");
+        Self { stream, input: BytesMut::new(), packet: 0 }.greet(connect).await
+    }
+
+    async fn greet(self, connect: Connect) -> (Self, ConnAck) {
+        let mut client = self;
         client.send(Packet::Connect(connect)).await;
         match client.receive().await {
             Some(Packet::ConnAck(connack)) => (client, connack),

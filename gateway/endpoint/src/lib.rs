@@ -33,6 +33,7 @@ mod password;
 mod queue;
 mod serve;
 mod session;
+mod strangers;
 mod stream;
 mod throttle;
 mod tls;
@@ -42,6 +43,19 @@ mod error;
 mod event;
 #[cfg(test)]
 mod tests;
+
+/// For whoever feeds random bytes to what decodes them: how many packets they are.
+#[doc(hidden)]
+pub fn count_packets(bytes: &[u8]) -> usize {
+    let mut buffer = bytes::BytesMut::from(bytes);
+    std::iter::from_fn(|| packet::next(&mut buffer, limits::MAX_PACKET).ok().flatten()).count()
+}
+
+/// Likewise: the common name of a certificate.
+#[doc(hidden)]
+pub fn common_name(der: &[u8]) -> Option<String> {
+    certificate::Shown::new(Some(&[der.to_vec().into()]))?.common_name()
+}
 
 pub use error::HubError;
 pub use event::{Event, EventKind};

@@ -7,7 +7,7 @@ pub const MAX_PACKET: usize = 65_535 + 262_144 + 16;
 /// The largest first packet. Nobody has proved who they are yet, so this times [`MAX_STRANGERS`] is what strangers can make us hold; the
 /// user names and tokens of all SDKs are below 2 KiB, and a will has room.
 pub const MAX_CONNECT: usize = 16 * 1024;
-/// Connections that have not proved who they are. More wait unaccepted, and those in it have [`CONNECT_PATIENCE`].
+/// Connections that have not proved who they are. More wait unaccepted, or take the place of one that dawdles.
 pub const MAX_STRANGERS: usize = 256;
 /// From the TCP connection to the CONNECT packet, TLS included. Half of what IoT Edge gives, because a slow loris costs a place.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(30);

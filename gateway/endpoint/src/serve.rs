@@ -1,14 +1,12 @@
 //! The front door: listeners, TLS, and the way of a connection from the first byte to its session.
 //!
-//! A stranger has [`CONNECT_PATIENCE`] to prove itself and one of [`MAX_STRANGERS`] places to do it in; when places are short, no
-//! machine gets more than half of them. Every listener takes MQTT as it is and within WebSocket: the first bytes tell.
+//! A stranger has [`CONNECT_PATIENCE`] to prove itself and one of a bounded number of places to do it in. Every listener takes MQTT as it is and within WebSocket: the first bytes tell.
 
 use std::{
-    collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -18,7 +16,6 @@ use tidegate_core::clock::TimeQuality;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -31,9 +28,10 @@ use crate::{
     event::{Event, EventKind},
     gate::{Gate, Refusal},
     hub::{Door, Hub},
-    limits::{CONNECT_PATIENCE, MAX_CONNECT, MAX_STRANGERS},
+    limits::{CONNECT_PATIENCE, MAX_CONNECT},
     packet::{self, Malformed},
     session::Session,
+    strangers::{Guest, Strangers},
     stream::{Rewound, Stream},
     tls::{self, Showing},
     websocket,
@@ -99,8 +97,6 @@ pub enum ServeError {
 const DAILY: Duration = Duration::from_secs(86_400);
 /// How long sessions have to say goodbye when we stop.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Places in use beyond which no machine may hold more than half of all.
-const SHORT: usize = MAX_STRANGERS * 3 / 4;
 /// How often messages that are too old are looked for, while some wait and while none does.
 const SWEEP: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
@@ -109,8 +105,7 @@ const SWEEP: (Duration, Duration) = (Duration::from_secs(30), Duration::from_sec
 struct House {
     hub: Hub,
     gate: Gate,
-    strangers: Arc<Semaphore>,
-    per_machine: Mutex<HashMap<IpAddr, usize>>,
+    strangers: Arc<Strangers>,
 }
 
 /// Listens and serves until stopped; then every session ends, and what they had taken has gone to the log.
@@ -120,8 +115,7 @@ pub async fn serve(hub: Hub, options: Options, stop: CancellationToken) -> Resul
         None => None,
     };
     let gate = Gate { hosts: options.hosts.clone(), authorities, max_sessions: options.max_sessions, ..Gate::default() };
-    let house =
-        Arc::new(House { hub: hub.clone(), gate, strangers: Arc::new(Semaphore::new(MAX_STRANGERS)), per_machine: Mutex::default() });
+    let house = Arc::new(House { hub: hub.clone(), gate, strangers: Arc::default() });
     let mut tasks = JoinSet::new();
     let mut addresses = Vec::new();
     let acceptor = if options.tls.is_some() || options.websocket.is_some() {
@@ -212,7 +206,7 @@ async fn sweep(hub: Hub) {
 async fn accept(house: Arc<House>, listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken) {
     loop {
         // Strangers beyond the places wait in the kernel's queue.
-        let Ok(place) = house.strangers.clone().acquire_owned().await else { return };
+        house.strangers.room().await;
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -226,42 +220,10 @@ async fn accept(house: Arc<House>, listener: TcpListener, tls: Option<TlsAccepto
             debug!(%remote, "too many failed attempts, closed");
             continue;
         }
-        let Some(guest) = Guest::arrive(&house, remote.ip(), place) else { continue };
+        let guest = house.strangers.arrive(remote.ip());
         // Acknowledgements are small and must not wait for more to come.
         stream.set_nodelay(true).ok();
         tokio::spawn(receive(house.clone(), stream, remote, tls.clone(), guest, stop.clone()));
-    }
-}
-
-/// A stranger's place; given back when dropped.
-struct Guest {
-    house: Arc<House>,
-    ip: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Guest {
-    fn arrive(house: &Arc<House>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Self> {
-        let in_use = MAX_STRANGERS - house.strangers.available_permits();
-        let mut machines = house.per_machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = machines.entry(ip).or_default();
-        if in_use > SHORT && *count > MAX_STRANGERS / 2 {
-            return None;
-        }
-        *count += 1;
-        Some(Self { house: house.clone(), ip, _place: place })
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut machines = self.house.per_machine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = machines.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                machines.remove(&self.ip);
-            }
-        }
     }
 }
 
@@ -283,6 +245,9 @@ async fn receive(
 ) {
     let opened = tokio::select! {
         opened = tokio::time::timeout(CONNECT_PATIENCE, open(stream, tls)) => opened,
+        () = guest.out.cancelled() => {
+            return refused(&house, remote, String::new(), "too slow while others wait for its place".to_owned(), None);
+        }
         () = stop.cancelled() => return,
     };
     let opened = match opened {

@@ -168,3 +168,31 @@ fn writes() {
         }
     });
 }
+
+#[test]
+fn packets() {
+    check!().with_type::<Vec<u8>>().for_each(|bytes: &Vec<u8>| {
+        assert!(tidegate_endpoint::count_packets(bytes) <= bytes.len());
+    });
+}
+
+#[test]
+fn certificates() {
+    check!().with_type::<Vec<u8>>().for_each(|bytes: &Vec<u8>| {
+        tidegate_endpoint::common_name(bytes);
+    });
+}
+
+#[test]
+fn twin_patches() {
+    use tidegate_core::twin::{Object, Part, Twin};
+    text(|input| {
+        let Ok(patch) = serde_json::from_str::<Object>(input) else { return };
+        let mut twin = Twin::default();
+        let before = twin.clone();
+        if twin.patch(Part::Reported, &patch, Timestamp(0)).is_err() {
+            assert_eq!(twin, before);
+        }
+        twin.for_service();
+    });
+}
