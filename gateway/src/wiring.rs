@@ -336,9 +336,12 @@ impl Gateway {
             pulse: parts.pulses.expect(&unit_name(UPSTREAM, &name), UPLINK_PULSE),
             name: name.clone(),
         });
-        let (build, clock) = (section.plan.build.clone(), parts.clock());
-        let factory =
-            Box::new(move |stop: CancellationToken| -> crate::unit::Run { Box::pin(uplink.clone().run(build(clock.clone()), stop)) });
+        let (build, clock, folder) = (section.plan.build.clone(), parts.clock(), self.config.gateway.state_dir.clone());
+        let factory = Box::new(move |stop: CancellationToken| -> crate::unit::Run {
+            let mut upstream = build(clock.clone());
+            upstream.keep_in(&folder);
+            Box::pin(uplink.clone().run(upstream, stop))
+        });
         self.supervisor.start(Unit { name: unit_name(UPSTREAM, &name), stage: Stage::Hub, factory });
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! after any error everything of it is dropped and the next session begins from what the log says is outstanding.
 //! The log is the only truth about what has been delivered; a session only reports what it saw.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,10 @@ pub trait Upstream: Send {
     /// Connects and returns the session; bounded by the upstream's own time-outs; may be dropped at any await.
     /// Whoever runs it makes the pauses between attempts.
     async fn connect(&mut self) -> Result<Session, UpstreamError>;
+
+    /// A folder for the little that it must remember across restarts, such as the hub that it was assigned to. Called once,
+    /// before `connect`; without it nothing is remembered.
+    fn keep_in(&mut self, _folder: &Path) {}
 
     /// Where it connects to and as whom, for people: `contoso.azure-devices.net as gw-01`.
     fn target(&self) -> String;

@@ -10,6 +10,7 @@ use tidegate_core::{
     dialect::{
         MAX_KEEP_ALIVE, allowed_silence, bag,
         connection::{ConnectionString, ConnectionStringError, Credential},
+        dps::{self, Answer, Assignment, Registration},
         identity::{Identity, UserName, UserNameError},
         key::{Key, KeyError},
         sas::{self, Token, TokenError},
@@ -114,6 +115,31 @@ fn keys_of_an_enrolment_group_are_derived() {
         let derived = key(text(&v, "group_key_b64")).derive(text(&v, "registration_id"));
         assert_eq!(derived.to_base64().expose_secret(), text(&v, "derived_key_b64"), "{}", v["id"]);
     }
+}
+
+#[test]
+fn a_registration_goes_as_the_service_wants_it() {
+    let all: Json = serde_json::from_str(include_str!("iot-hub-vectors.json")).expect("the file is JSON");
+    let v = &all["dps"]["mqtt"];
+    let registration = Registration { id_scope: text(v, "id_scope").to_owned(), id: text(v, "registration_id").to_owned() };
+    assert_eq!(
+        (registration.user_name(), dps::GLOBAL_HOST, dps::ANSWERS),
+        (text(v, "username").to_owned(), text(v, "host"), text(v, "subscribe"))
+    );
+    let password = registration.password(&key(text(v, "key_b64")), Timestamp(1_767_225_600_000));
+    assert_eq!(password.expose_secret(), text(v, "password"));
+    let (topic, body) = registration.register(1, None);
+    assert_eq!(
+        (topic.as_str(), serde_json::from_str::<Json>(&body).expect("JSON")),
+        (text(v, "register_topic"), v["register_payload"].clone())
+    );
+    let steps = &v["steps"];
+    let read =
+        |step: &Json, request| Answer::read(text(step, "recv_topic"), step["recv"].to_string().as_bytes(), request).expect("an answer");
+    let Answer::Wait { operation, after } = read(&steps[0], 1) else { panic!("to be asked again") };
+    assert_eq!((dps::status(2, &operation).as_str(), after), (text(&steps[1], "send_topic"), Duration::from_secs(3)));
+    let device = HubDeviceId::new("leaf-01").expect("valid");
+    assert_eq!(read(&steps[2], 2), Answer::Assigned(Assignment { hub: "contoso.azure-devices.net".to_owned(), device }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tidegate_core::{
     dialect::{
         bag,
         connection::ConnectionString,
-        edge_route,
+        dps, edge_route,
         identity::{Identity, UserName},
         key::Key,
         query::{Query, Source},
@@ -65,6 +65,8 @@ fn sas_token() {
 fn topics() {
     text(|input| {
         topic::Topic::parse(input);
+        dps::Answer::read(input, input.as_bytes(), 1);
+        dps::Answer::read("$dps/registrations/res/200/?$rid=1", input.as_bytes(), 1);
         topic::Filter::parse(input);
     });
 }

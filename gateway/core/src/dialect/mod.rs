@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 
 pub mod bag;
 pub mod connection;
+pub mod dps;
 pub mod edge_route;
 pub mod identity;
 pub mod key;

@@ -7,6 +7,8 @@
 //! - `mosquitto`: the real thing, over every carrier (`websocket` is a front for it), and with the
 //!   connection cut again and again (by `proxy`).
 //!
+//! `provision`: which hub it is, is said by a provisioning service.
+//!
 //! `broker` is the fake, `carry` drives a session as the uplink does and checks the promise.
 
 mod broker;
@@ -15,6 +17,7 @@ mod commands;
 mod hostile;
 mod limits;
 mod mosquitto;
+mod provision;
 mod proxy;
 mod websocket;
 

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use tidegate_core::{
     dialect::{
         MAX_KEEP_ALIVE,
+        dps::{self, Registration},
         identity::{Identity, is_host},
     },
     id::{HubDeviceId, IdError},
@@ -53,6 +54,8 @@ pub(super) enum Who {
     ConnectionString(String),
     /// As the configuration says.
     Fields { host: String, identity: Identity, proof: Proof },
+    /// As the provisioning service on this host says.
+    Provisioned { service: String, registration: Registration, proof: Proof },
 }
 
 /// How it proves that.
@@ -60,6 +63,8 @@ pub(super) enum Who {
 pub(super) enum Proof {
     /// With the key in this file.
     KeyFile(String),
+    /// With the key that is derived from the group's key in this file.
+    GroupKeyFile(String),
     /// With the certificate of the configuration.
     Certificate,
 }
@@ -74,9 +79,10 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
     let before = problems.list().len();
     let raw: Raw = checks::raw(section, problems)?;
     let certificate = checks::pair(raw.client_cert_file.as_deref(), raw.client_key_file.as_deref(), problems);
-    let who = match &raw.connection_string_file {
-        Some(path) => with_connection_string(path, &raw, problems),
-        None => with_fields(&raw, problems),
+    let who = match (&raw.connection_string_file, &raw.id_scope) {
+        (_, Some(scope)) => with_provisioning(scope, &raw, problems),
+        (Some(path), None) => with_connection_string(path, &raw, problems),
+        (None, None) => with_fields(&raw, problems),
     };
     checks::file("ca_file", raw.ca_file.as_deref(), problems);
     check_reach(&raw, problems);
@@ -118,6 +124,9 @@ fn with_connection_string(path: &str, raw: &Raw, problems: &mut Problems) -> Opt
         ("device_id", raw.device_id.is_some()),
         ("module_id", raw.module_id.is_some()),
         ("key_file", raw.key_file.is_some()),
+        ("registration_id", raw.registration_id.is_some()),
+        ("dps_host", raw.dps_host.is_some()),
+        ("group_key_file", raw.group_key_file.is_some()),
     ] {
         if given {
             problems.key(key).error("is in the connection string already", "remove it, or remove connection_string_file");
@@ -126,9 +135,63 @@ fn with_connection_string(path: &str, raw: &Raw, problems: &mut Problems) -> Opt
     Some(Who::ConnectionString(path.to_owned()))
 }
 
+fn provisioning_keys(raw: &Raw) -> [(&'static str, bool); 3] {
+    [
+        ("registration_id", raw.registration_id.is_some()),
+        ("dps_host", raw.dps_host.is_some()),
+        ("group_key_file", raw.group_key_file.is_some()),
+    ]
+}
+
+/// Exactly one credential.
+fn proof(raw: &Raw, problems: &mut Problems) -> Option<Proof> {
+    let certificate = (raw.client_cert_file.is_some() || raw.client_key_file.is_some()).then_some(Proof::Certificate);
+    let key = raw.key_file.clone().map(Proof::KeyFile);
+    let group = raw.group_key_file.clone().map(Proof::GroupKeyFile);
+    let mut given = [key, group, certificate].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(proof), None) => Some(proof),
+        (Some(_), Some(_)) => {
+            problems
+                .error("has more than one credential", "keep one of key_file, group_key_file, and client_cert_file with client_key_file");
+            None
+        }
+        (None, _) => {
+            problems.error("has no credential", "set key_file, or client_cert_file and client_key_file");
+            None
+        }
+    }
+}
+
+fn with_provisioning(scope: &str, raw: &Raw, problems: &mut Problems) -> Option<Who> {
+    for (key, given) in [
+        ("connection_string_file", raw.connection_string_file.is_some()),
+        ("host", raw.host.is_some()),
+        ("device_id", raw.device_id.is_some()),
+        ("module_id", raw.module_id.is_some()),
+    ] {
+        if given {
+            problems.key(key).error("is told by the provisioning service", "remove it, or remove id_scope");
+        }
+    }
+    if !dps::is_id_scope(scope) {
+        problems.key("id_scope").error("is not an id scope", "copy it from the provisioning service's overview: 0ne…");
+    }
+    let id = required("registration_id", raw.registration_id.as_deref(), "write the gateway's registration id", problems);
+    if id.is_some_and(|id| !dps::is_registration_id(id)) {
+        let next = "use lower-case letters, digits, '-', '.', '_' and ':', at most 128, the last one a letter, a digit or '-'";
+        problems.key("registration_id").error("is not a registration id", next);
+    }
+    checks::file("key_file", raw.key_file.as_deref(), problems);
+    checks::file("group_key_file", raw.group_key_file.as_deref(), problems);
+    let registration = Registration { id_scope: scope.to_owned(), id: id?.to_owned() };
+    let service = raw.dps_host.clone().unwrap_or_else(|| dps::GLOBAL_HOST.to_owned());
+    Some(Who::Provisioned { service, registration, proof: proof(raw, problems)? })
+}
+
 fn with_fields(raw: &Raw, problems: &mut Problems) -> Option<Who> {
     if raw.host.is_none() && raw.device_id.is_none() {
-        problems.error("does not say which hub and which device", "set connection_string_file, or host and device_id");
+        problems.error("does not say which hub and which device", "set connection_string_file, or host and device_id, or id_scope");
         return None;
     }
     let host = required("host", raw.host.as_deref(), "write the hub's host name, such as contoso.azure-devices.net", problems);
@@ -136,19 +199,12 @@ fn with_fields(raw: &Raw, problems: &mut Problems) -> Option<Who> {
     let device = device.and_then(|id| hub_id("device_id", id, problems));
     let module = raw.module_id.as_deref().map(|id| hub_id("module_id", id, problems));
     checks::file("key_file", raw.key_file.as_deref(), problems);
-    let certificate = raw.client_cert_file.is_some() || raw.client_key_file.is_some();
-    let proof = match (&raw.key_file, certificate) {
-        (Some(_), true) => {
-            problems.error("has a key and a certificate", "remove key_file, or client_cert_file and client_key_file");
-            None
+    for (key, given) in provisioning_keys(raw) {
+        if given {
+            problems.key(key).error("is for the provisioning service", "add id_scope, or remove it");
         }
-        (Some(path), false) => Some(Proof::KeyFile(path.clone())),
-        (None, true) => Some(Proof::Certificate),
-        (None, false) => {
-            problems.error("has no credential", "set key_file, or client_cert_file and client_key_file");
-            None
-        }
-    };
+    }
+    let proof = proof(raw, problems);
     let module = match module {
         Some(module) => Some(module?),
         None => None,
@@ -188,7 +244,7 @@ fn hub_id(key: &str, id: &str, problems: &mut Problems) -> Option<HubDeviceId> {
 }
 
 fn check_reach(raw: &Raw, problems: &mut Problems) {
-    for (key, host) in [("host", &raw.host), ("gateway_host", &raw.gateway_host)] {
+    for (key, host) in [("host", &raw.host), ("gateway_host", &raw.gateway_host), ("dps_host", &raw.dps_host)] {
         if host.as_deref().is_some_and(|host| !is_host(host) || host.contains(':')) {
             problems.key(key).error("is not a host name", "write the name alone, without https:// and without a port");
         }
@@ -196,7 +252,8 @@ fn check_reach(raw: &Raw, problems: &mut Problems) {
     if raw.port == Some(0) {
         problems.key("port").error("0 is not a port", "write 8883, or 443 with transport = \"websocket\"");
     }
-    let front = raw.gateway_host.as_deref().or(raw.host.as_deref());
+    let service = raw.id_scope.as_ref().map(|_| raw.dps_host.as_deref().unwrap_or(dps::GLOBAL_HOST));
+    let front = service.or(raw.gateway_host.as_deref()).or(raw.host.as_deref());
     if !raw.tls && front.is_some_and(|front| !is_loopback(front)) {
         let next = "remove tls = false; it is for hubs on this machine only";
         problems.key("tls").error("false would send the credentials in the clear", next);
@@ -264,7 +321,7 @@ mod tests {
         for start in [
             "client_cert_file needs client_key_file",
             "device_id: cannot stand in an MQTT topic",
-            "has a key and a certificate",
+            "has more than one credential",
             "host: is not a host name",
             "port: 0",
             "tls: false",
@@ -289,6 +346,21 @@ mod tests {
         assert!(checked(pair).is_ok());
         let twice = checked(json!({ "connection_string_file": "cs", "host": "h", "key_file": "k" }));
         assert_eq!(twice.expect_err("said twice").len(), 2);
+    }
+
+    #[test]
+    fn a_provisioned_gateway_needs_an_id_and_a_credential_and_no_hub() {
+        let section = json!({ "id_scope": "0ne00000A0A", "registration_id": "gw-01", "group_key_file": "k" });
+        let config = checked(section).expect("enough");
+        assert!(matches!(&config.who, Who::Provisioned { service, .. } if service == dps::GLOBAL_HOST));
+        let wrong =
+            json!({ "id_scope": "0ne/1", "registration_id": "GW", "host": "h", "device_id": "d", "key_file": "k", "group_key_file": "g" });
+        let problems = checked(wrong).expect_err("many mistakes");
+        for start in ["host: is told", "device_id: is told", "id_scope: ", "registration_id: ", "has more than one credential"] {
+            assert!(problems.iter().any(|p| p.starts_with(start)), "{start}: {problems:#?}");
+        }
+        let bare = checked(json!({ "host": "h", "device_id": "d", "group_key_file": "g" })).expect_err("no scope");
+        assert!(bare[0].starts_with("group_key_file: is for the provisioning service"), "{bare:?}");
     }
 
     #[test]

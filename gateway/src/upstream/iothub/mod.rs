@@ -2,11 +2,11 @@
 //!
 //! Everything travels under one identity of the hub; a leaf's id is the application property `leaf`. Tokens are made from the key
 //! for each connection and renewed before they end, with spread, by ending the session in good order. The wall clock is used as
-//! it is: a wrong one shows itself as refused credentials.
+//! it is: a wrong one shows itself as refused credentials. Which hub it is may be said by a provisioning service ([`provision`]).
 //!
 //! The connection itself is [`super::session`]'s.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rumqttc::QoS;
@@ -16,6 +16,7 @@ use tidegate_core::{
     clock::Clock,
     dialect::{
         connection::{ConnectionString, Credential},
+        dps::{Assignment, Registration},
         identity::{Identity, UserName},
         key::Key,
         sas,
@@ -25,7 +26,10 @@ use tidegate_core::{
     upstream::{Session, Upstream, UpstreamError},
 };
 
-use self::config::{Config, Proof, Who};
+use self::{
+    config::{Config, Proof, Who},
+    provision::Place,
+};
 use super::{
     link::{Carrier, Link},
     secret,
@@ -35,6 +39,7 @@ use super::{
 
 mod config;
 mod envelope;
+mod provision;
 mod raw;
 
 pub use envelope::Envelope;
@@ -52,23 +57,24 @@ pub const KIND: UpstreamKind = UpstreamKind {
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// The largest packet: a message of 256 KiB and a topic of 64 KiB.
 const MAX_PACKET: usize = (256 + 64) * 1024 + 16;
+/// A registration takes seconds, at most minutes.
+const REGISTRATION_TOKEN: Duration = Duration::from_secs(3600);
 /// Where a hub takes WebSockets.
 const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 
 fn check(section: &serde_json::Value, problems: &mut Problems) -> Option<UpstreamPlan> {
     let config = Arc::new(config::check(section, problems)?);
-    Some(UpstreamPlan {
-        in_flight: config.in_flight,
-        build: Arc::new(move |clock| Box::new(IotHub { config: config.clone(), clock, roots: tls::Roots::default(), known: None })),
-    })
+    Some(UpstreamPlan { in_flight: config.in_flight, build: Arc::new(move |clock| Box::new(IotHub::new(config.clone(), clock))) })
 }
 
 struct IotHub {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     roots: tls::Roots,
-    /// Host and identity, once the connection string has been read.
+    /// Host and identity, once the connection string has been read or the provisioning service has answered.
     known: Option<(String, Identity)>,
+    /// With a provisioning service: the hub that it assigned.
+    place: Place,
 }
 
 /// Who connects where, with what is needed to prove it. Lives for one attempt.
@@ -84,28 +90,86 @@ struct Account {
 impl Upstream for IotHub {
     async fn connect(&mut self) -> Result<Session, UpstreamError> {
         let unusable = |target: String| move |why| UpstreamError::Unusable { target, why };
+        self.be_assigned().await?;
         let account = self.account().await.map_err(unusable(self.target()))?;
         self.known = Some((account.host.clone(), account.identity.clone()));
         let link = self.link(&account).await.map_err(unusable(self.target()))?;
         let terms = self.terms(&account, link.target.clone());
-        session::begin(link, terms, Envelope::new(&account.identity)).await
+        let begun = session::begin(link, terms, Envelope::new(&account.identity)).await;
+        self.place.note(begun.as_ref().err());
+        begun
+    }
+
+    fn keep_in(&mut self, folder: &Path) {
+        if let Who::Provisioned { registration, .. } = &self.config.who {
+            self.place.keep_in(folder, registration);
+        }
     }
 
     fn target(&self) -> String {
         let fields = match &self.config.who {
             Who::Fields { host, identity, .. } => Some((host, identity)),
-            Who::ConnectionString(_) => self.known.as_ref().map(|(host, identity)| (host, identity)),
+            Who::ConnectionString(_) | Who::Provisioned { .. } => self.known.as_ref().map(|(host, identity)| (host, identity)),
         };
         match (fields, &self.config.who) {
             (Some((host, identity)), _) => format!("{host} as {identity}"),
             (None, Who::ConnectionString(path)) => format!("the hub in {path}"),
+            (None, Who::Provisioned { service, registration, .. }) => format!("{service} as {}", registration.id),
             (None, Who::Fields { .. }) => String::new(),
         }
     }
 }
 
 impl IotHub {
-    async fn account(&self) -> Result<Account, String> {
+    fn new(config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
+        Self { config, clock, roots: tls::Roots::default(), known: None, place: Place::default() }
+    }
+
+    /// Asks the provisioning service, if there is one and it is time. While it cannot be asked, the known hub is tried.
+    async fn be_assigned(&mut self) -> Result<(), UpstreamError> {
+        let config = self.config.clone();
+        let Who::Provisioned { service, registration, proof } = &config.who else { return Ok(()) };
+        let is_known = self.place.known(registration).is_some();
+        if !self.place.wants_asking() {
+            return Ok(());
+        }
+        let answer = match self.register(service, registration, proof).await {
+            Ok(assignment) => {
+                tracing::info!(%service, hub = %assignment.hub, device = %assignment.device, "assigned to a hub");
+                Some(assignment)
+            }
+            Err(error) if is_known => {
+                tracing::warn!(%service, %error, "the provisioning service cannot be asked again; trying the hub that is known");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        self.place.answered(answer, registration);
+        Ok(())
+    }
+
+    async fn register(&mut self, service: &str, registration: &Registration, proof: &Proof) -> Result<Assignment, UpstreamError> {
+        let unusable = |why| UpstreamError::Unusable { target: service.to_owned(), why };
+        let key = proof.key(&registration.id).await.map_err(unusable)?;
+        let password = key.map(|key| registration.password(&key, self.clock.now().wall.plus(REGISTRATION_TOKEN))).unwrap_or_default();
+        let carrier = self.carrier().await.map_err(unusable)?;
+        let link = Link {
+            target: format!("{service}:{}", self.config.port),
+            host: service.to_owned(),
+            port: self.config.port,
+            carrier,
+            client_id: registration.id.clone(),
+            login: Some((registration.user_name(), password)),
+            keep_alive: self.config.keep_alive,
+            answer_within: ANSWER_WITHIN,
+            will: None,
+            max_packet: MAX_PACKET,
+        };
+        let payload = self.config.model_id.as_ref().map(|model| serde_json::json!({ "modelId": model }));
+        provision::register(link, registration, payload).await
+    }
+
+    async fn account(&mut self) -> Result<Account, String> {
         let (host, gateway_host, identity, key) = match &self.config.who {
             Who::ConnectionString(path) => {
                 let text = secret::read_text("connection_string_file", path).await?;
@@ -123,14 +187,13 @@ impl IotHub {
                 (parsed.host, parsed.gateway_host, parsed.identity, key)
             }
             Who::Fields { host, identity, proof } => {
-                let key = match proof {
-                    Proof::KeyFile(path) => {
-                        let text = secret::read_text("key_file", path).await?;
-                        Some((Key::from_base64(text.expose_secret()).map_err(|error| format!("key_file '{path}': {error}"))?, None))
-                    }
-                    Proof::Certificate => None,
-                };
-                (host.clone(), None, identity.clone(), key)
+                let key = proof.key(identity.device.as_str()).await?;
+                (host.clone(), None, identity.clone(), key.map(|key| (key, None)))
+            }
+            Who::Provisioned { registration, proof, .. } => {
+                let Assignment { hub, device } = self.place.known(registration).cloned().ok_or("no hub is assigned yet")?;
+                let key = proof.key(&registration.id).await?;
+                (hub, None, Identity::device(device), key.map(|key| (key, None)))
             }
         };
         let account = Account { host, gateway_host: self.config.gateway_host.clone().or(gateway_host), identity, key };
@@ -142,14 +205,8 @@ impl IotHub {
     }
 
     async fn link(&mut self, account: &Account) -> Result<Link, String> {
+        let carrier = self.carrier().await?;
         let config = &self.config;
-        let tls = if config.tls {
-            let files = tls::Files { ca: config.ca_file.clone(), client: config.certificate.clone() };
-            Some(tls::configuration(&files, &mut self.roots).await?)
-        } else {
-            None
-        };
-        let carrier = if config.websocket { Carrier::WebSocket(tls, WEBSOCKET_PATH) } else { Carrier::Tcp(tls) };
         Ok(Link {
             target: format!("{}:{}", account.front(), config.port),
             host: account.front().to_owned(),
@@ -162,6 +219,17 @@ impl IotHub {
             will: None,
             max_packet: MAX_PACKET,
         })
+    }
+
+    async fn carrier(&mut self) -> Result<Carrier, String> {
+        let config = &self.config;
+        let tls = if config.tls {
+            let files = tls::Files { ca: config.ca_file.clone(), client: config.certificate.clone() };
+            Some(tls::configuration(&files, &mut self.roots).await?)
+        } else {
+            None
+        };
+        Ok(if config.websocket { Carrier::WebSocket(tls, WEBSOCKET_PATH) } else { Carrier::Tcp(tls) })
     }
 
     fn user_name(&self, account: &Account) -> String {
@@ -195,6 +263,20 @@ impl IotHub {
             patience: PATIENCE,
             redelivery: REDELIVERY,
         }
+    }
+}
+
+impl Proof {
+    /// The key by which `id` proves itself; none with a certificate. `id` counts only for a group's key.
+    async fn key(&self, id: &str) -> Result<Option<Key>, String> {
+        let (name, path) = match self {
+            Proof::KeyFile(path) => ("key_file", path),
+            Proof::GroupKeyFile(path) => ("group_key_file", path),
+            Proof::Certificate => return Ok(None),
+        };
+        let text = secret::read_text(name, path).await?;
+        let key = Key::from_base64(text.expose_secret()).map_err(|error| format!("{name} '{path}': {error}"))?;
+        Ok(Some(if matches!(self, Proof::GroupKeyFile(_)) { key.derive(id) } else { key }))
     }
 }
 

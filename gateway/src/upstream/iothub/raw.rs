@@ -22,6 +22,16 @@ pub(super) struct Raw {
     pub(super) device_id: Option<String>,
     /// The module id, if the gateway is a module of a device.
     pub(super) module_id: Option<String>,
+    /// The id scope of a Device Provisioning Service (`0ne…`), which then says to which hub the gateway belongs. Takes the
+    /// place of `connection_string_file`, `host` and `device_id`.
+    pub(super) id_scope: Option<String>,
+    /// The gateway's registration id there, in lower case; with a certificate, its common name.
+    pub(super) registration_id: Option<String>,
+    /// The provisioning service's host name. Default: the service for all the world.
+    pub(super) dps_host: Option<String>,
+    /// File with the key of an enrolment group (base64), from which the gateway's own key is derived. Whoever has it can be
+    /// every device of the group: a `key_file` with the derived key is safer.
+    pub(super) group_key_file: Option<String>,
     /// File with the device's primary or secondary key (base64).
     pub(super) key_file: Option<String>,
     /// File with the client certificate and its chain (PEM), instead of a key.
