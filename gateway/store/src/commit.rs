@@ -282,10 +282,9 @@ impl Writer {
         let offset = trusted.wall.0 - trusted.since_boot_ms as i64;
         while from < end {
             let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for class in Class::ALL {
+            for table in Class::ALL.into_iter().flat_map(|class| [row::table(class, 0), row::table(class, 1)]) {
                 let sql = format!(
-                    "UPDATE message_{} SET wall_ms = since_boot_ms + ?, unsynced = 0 WHERE seq >= ? AND seq < ? AND unsynced = 1 AND boot = ?",
-                    class as usize
+                    "UPDATE {table} SET wall_ms = since_boot_ms + ?, unsynced = 0 WHERE seq >= ? AND seq < ? AND unsynced = 1 AND boot = ?"
                 );
                 corrected +=
                     step.prepare_cached(&sql)?.execute((offset, from as i64, (from + CHUNK) as i64, trusted.boot.0 as i64))? as u64;
@@ -342,7 +341,7 @@ fn append_all(
 ) -> rusqlite::Result<Vec<(u64, u64)>> {
     let mut statements = Vec::with_capacity(Class::ALL.len());
     for class in Class::ALL {
-        statements.push(connection.prepare_cached(&row::insert(class))?);
+        statements.push(connection.prepare_cached(&row::insert(class, totals.halves[class as usize].newer))?);
     }
     let mut seqs = Vec::with_capacity(appends.len());
     for append in appends {

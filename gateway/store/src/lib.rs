@@ -20,8 +20,9 @@
 //!
 //! One thread owns the writing connection and commits what came while the last commit ran ([`Urgency::Now`]), or what came in
 //! the last `commit_interval` ([`Urgency::Lazy`]). A second thread owns a read-only connection and serves leases, so a slow flush
-//! does not hold up a drain. Each class has a table of its own, keyed by `seq`: appending is at the right edge of a tree, giving way at
-//! the left, and nothing else is indexed (`gateway/decisions/0001`).
+//! does not hold up a drain. Each class has tables of its own, keyed by `seq`: appending is at the right edge of a tree, giving way at
+//! the left, and nothing else is indexed (`gateway/decisions/0001`). A class lies in two halves, so that what everybody has passed
+//! goes at a stroke, without its pages being written once more (`gateway/decisions/0014`).
 //!
 //! A reader's place is a few spans of `seq` per class; each span is leased and settled from its lower end. Places, totals and
 //! the next `seq` are rows of one small table, so that a commit touches one page for all of them.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use tidegate_core::{
     clock::{Stamp, TimeQuality, Timestamp},
     id::LeafId,
@@ -24,14 +24,17 @@ use crate::{
     gap::{self, GapReason, Loss, UNKNOWN_LEAF},
     place::Place,
     request::Shared,
-    row::SIZE,
-    writer::Totals,
+    row::{self, SIZE},
+    writer::{Halves, Totals},
 };
 
 /// Rows looked at in one go.
 const CHUNK: usize = 1024;
 /// Delivered rows let go in one commit: more than any commit adds, so that they never pile up, and bounded.
 const LET_GO: usize = 4096;
+/// An older half of so many rows is emptied at a stroke: SQLite reads each of its pages to free it, which is a moment for these and
+/// would hold the writer up for more.
+const AT_A_STROKE: u64 = 16_384;
 /// Fewer delivered rows than this are not worth touching their pages.
 const WORTH_IT: u64 = 256;
 
@@ -63,10 +66,42 @@ impl Room<'_> {
         let before = if keep.is_zero() { i64::MAX } else { now.wall.0 - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX) };
         for class in Class::ALL {
             let passed = self.totals.rows[class as usize].saturating_sub(self.most_waiting(class));
-            if passed >= WORTH_IT {
+            if passed < WORTH_IT {
+                continue;
+            }
+            if self.totals.halves[class as usize].rows == 0 {
+                self.turn_over(class);
+            }
+            let halves = self.totals.halves[class as usize];
+            if halves.rows > AT_A_STROKE {
                 self.drop_passed(class, before, LET_GO)?;
+            } else if self.floor(class) >= halves.begin && self.newest_of_older(class)?.is_none_or(|wall| wall < before) {
+                self.empty(class)?;
             }
         }
+        Ok(())
+    }
+
+    /// What is kept becomes the older half; rows come into the other table from now on.
+    fn turn_over(&mut self, class: Class) {
+        let (rows, bytes) = (self.totals.rows[class as usize], self.totals.bytes[class as usize]);
+        let halves = &mut self.totals.halves[class as usize];
+        *halves = Halves { newer: 1 - halves.newer, begin: self.totals.next_seq, rows, bytes };
+    }
+
+    fn newest_of_older(&self, class: Class) -> rusqlite::Result<Option<i64>> {
+        let sql =
+            format!("SELECT wall_ms FROM {} ORDER BY seq DESC LIMIT 1", row::table(class, 1 - self.totals.halves[class as usize].newer));
+        self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()
+    }
+
+    /// All of the older half at a stroke, which costs no page of it a write.
+    fn empty(&mut self, class: Class) -> rusqlite::Result<()> {
+        let halves = &mut self.totals.halves[class as usize];
+        self.connection.prepare_cached(&format!("DELETE FROM {}", row::table(class, 1 - halves.newer)))?.execute([])?;
+        let (rows, bytes) = (&mut self.totals.rows[class as usize], &mut self.totals.bytes[class as usize]);
+        (*rows, *bytes) = (rows.saturating_sub(halves.rows), bytes.saturating_sub(halves.bytes));
+        (halves.rows, halves.bytes) = (0, 0);
         Ok(())
     }
 
@@ -85,12 +120,12 @@ impl Room<'_> {
         let rows = self.rows(class, 0, floor, most)?;
         let goers: Vec<Victim> = rows.into_iter().take_while(|row| row.wall < before).collect();
         let Some(last) = goers.last().map(|row| row.seq) else { return Ok(0) };
-        let sql = format!("DELETE FROM message_{} WHERE seq <= ?", class as usize);
-        self.connection.prepare_cached(&sql)?.execute([last as i64])?;
-        let bytes = goers.iter().map(|row| row.size).sum();
-        self.totals.rows[class as usize] -= goers.len() as u64;
-        self.totals.bytes[class as usize] -= bytes;
-        Ok(bytes)
+        for half in 0..2 {
+            let sql = format!("DELETE FROM {} WHERE seq <= ?", row::table(class, half));
+            self.connection.prepare_cached(&sql)?.execute([last as i64])?;
+        }
+        goers.iter().for_each(|row| self.totals.gone(class, row.seq, row.size));
+        Ok(goers.iter().map(|row| row.size).sum())
     }
 
     fn rows(&self, class: Class, from: u64, end: u64, most: usize) -> rusqlite::Result<Vec<Victim>> {
@@ -145,8 +180,8 @@ impl Room<'_> {
         let rows = self.rows(class, from, u64::MAX, CHUNK)?;
         let Some(last) = rows.last().map(|row| row.seq) else { return Ok(None) };
         let leased = self.leased(class);
-        let sql = format!("DELETE FROM message_{} WHERE seq = ?", class as usize);
-        let mut delete = self.connection.prepare_cached(&sql)?;
+        let sql = |half| format!("DELETE FROM {} WHERE seq = ?", row::table(class, half));
+        let mut delete = [self.connection.prepare_cached(&sql(0))?, self.connection.prepare_cached(&sql(1))?];
         for row in rows {
             if self.totals.bytes() <= target {
                 break;
@@ -154,9 +189,8 @@ impl Room<'_> {
             if leased.iter().any(|&(first, last)| (first..=last).contains(&row.seq)) {
                 continue;
             }
-            delete.execute([row.seq as i64])?;
-            self.totals.rows[class as usize] -= 1;
-            self.totals.bytes[class as usize] -= row.size;
+            delete[self.totals.halves[class as usize].of(row.seq)].execute([row.seq as i64])?;
+            self.totals.gone(class, row.seq, row.size);
             self.count(class, &row);
         }
         Ok(Some(last + 1))

@@ -37,9 +37,14 @@ fn checksum(seq: u64, id: &[u8], leaf: &str, properties: &str, body: &[u8]) -> u
     digest.finalize()
 }
 
+/// One of the two tables of a class. To read, there is a view of both: `message_0` and so on.
+pub(crate) fn table(class: Class, half: usize) -> String {
+    format!("message_{}_{}", class as usize, if half == 0 { 'a' } else { 'b' })
+}
+
 /// The INSERT that [`write`] binds to.
-pub(crate) fn insert(class: Class) -> String {
-    format!("INSERT INTO message_{} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", class as usize)
+pub(crate) fn insert(class: Class, half: usize) -> String {
+    format!("INSERT INTO {} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", table(class, half))
 }
 
 /// Adds the message at this place.

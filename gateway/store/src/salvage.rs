@@ -160,10 +160,10 @@ const CHUNK: usize = 2_000;
 impl Saved {
     fn copy(&mut self, damaged: &Connection, fresh: &mut Connection) -> Result<(), StoreError> {
         let until = Instant::now() + PATIENCE;
-        for class in Class::ALL {
+        for (class, table) in tables(damaged) {
             let (mut from, mut step) = (0_u64, 1_u64);
             loop {
-                let (rows, broken) = read_rows(damaged, class, from, CHUNK);
+                let (rows, broken) = read_rows(damaged, class, &table, from, CHUNK);
                 self.keep(fresh, class, &rows)?;
                 let last = rows.last().map(|(seq, _)| *seq);
                 match (last, broken) {
@@ -187,7 +187,7 @@ impl Saved {
     fn keep(&mut self, fresh: &mut Connection, class: Class, rows: &[(u64, Box<Message>)]) -> Result<(), StoreError> {
         let transaction = fresh.transaction()?;
         {
-            let mut insert = transaction.prepare_cached(&row::insert(class))?;
+            let mut insert = transaction.prepare_cached(&row::insert(class, 0))?;
             for (seq, message) in rows {
                 let properties = wire::properties_to_text(&message.system, &message.properties);
                 row::write(&mut insert, *seq, message, message.taken, &properties)?;
@@ -201,9 +201,20 @@ impl Saved {
     }
 }
 
+/// The tables of messages in a file of this or an older format, each by itself: damage in one must not hide the others.
+fn tables(damaged: &Connection) -> Vec<(Class, String)> {
+    let is_there = |name: &str| damaged.prepare(&format!("SELECT 1 FROM {name}")).is_ok();
+    let of = |class: Class| {
+        let halves = [row::table(class, 0), row::table(class, 1)];
+        let whole = format!("message_{}", class as usize);
+        if halves.iter().any(|half| is_there(half)) { Vec::from(halves) } else { vec![whole] }.into_iter().map(move |table| (class, table))
+    };
+    Class::ALL.into_iter().flat_map(of).collect()
+}
+
 /// As many rows as can be read from here on, and whether it ended at damage.
-fn read_rows(damaged: &Connection, class: Class, from: u64, most: usize) -> (Vec<(u64, Box<Message>)>, bool) {
-    let sql = format!("SELECT {} FROM message_{} WHERE seq >= ? ORDER BY seq LIMIT ?", row::COLUMNS, class as usize);
+fn read_rows(damaged: &Connection, class: Class, table: &str, from: u64, most: usize) -> (Vec<(u64, Box<Message>)>, bool) {
+    let sql = format!("SELECT {} FROM {table} WHERE seq >= ? ORDER BY seq LIMIT ?", row::COLUMNS);
     let mut kept = Vec::new();
     let Ok(mut statement) = damaged.prepare(&sql) else { return (kept, false) };
     let Ok(mut rows) = statement.query((from as i64, most as i64)) else { return (kept, true) };

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::StoreError;
+use tidegate_core::message::Class;
+
+use crate::{StoreError, row};
 
 /// The file's name in the state folder.
 pub(crate) const FILE: &str = "log.db";
 
 /// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql"), include_str!("schema/3.sql")];
 
 /// Bytes in the WAL before it is copied into the database: so much that pages which change with each commit are copied once in
 /// many commits.
@@ -97,9 +99,9 @@ pub(crate) fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
 /// from a slow card would take minutes; damage inside it shows when its rows are leased.
 pub(crate) fn looks_sound(connection: &Connection) -> rusqlite::Result<bool> {
     let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    for class in 0..4 {
-        for order in ["ASC", "DESC"] {
-            let sql = format!("SELECT seq, id, leaf, body FROM message_{class} ORDER BY seq {order} LIMIT 1");
+    for class in Class::ALL {
+        for (half, order) in [(0, "ASC"), (0, "DESC"), (1, "ASC"), (1, "DESC")] {
+            let sql = format!("SELECT seq, id, leaf, body FROM {} ORDER BY seq {order} LIMIT 1", row::table(class, half));
             let mut statement = connection.prepare(&sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {

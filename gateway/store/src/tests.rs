@@ -1,6 +1,7 @@
 //! What the log promises, on a real file in a folder of its own.
 
 mod damage;
+mod halves;
 mod model;
 mod promise;
 

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use tidegate_core::message::Message;
+use tidegate_core::message::{Class, Message};
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
     time::Instant,
@@ -44,9 +44,42 @@ pub(crate) struct Totals {
     pub(crate) unsynced_from: Option<u64>,
     /// Messages in the gap ledger, ever.
     pub(crate) given_up: u64,
+    /// How each class lies in its two tables.
+    #[serde(default)]
+    pub(crate) halves: [Halves; 4],
+}
+
+/// The two tables of a class: rows come into the newer one, and the older one only loses some.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Halves {
+    /// Which of the two is the newer one, 0 or 1.
+    pub(crate) newer: usize,
+    /// The newer one has rows from this seq on, the older one rows before it.
+    pub(crate) begin: u64,
+    /// What the older one keeps.
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Halves {
+    /// Where a row is.
+    pub(crate) fn of(&self, seq: u64) -> usize {
+        if seq >= self.begin { self.newer } else { 1 - self.newer }
+    }
 }
 
 impl Totals {
+    /// A row is no longer kept.
+    pub(crate) fn gone(&mut self, class: Class, seq: u64, size: u64) {
+        let halves = &mut self.halves[class as usize];
+        if seq < halves.begin {
+            halves.rows = halves.rows.saturating_sub(1);
+            halves.bytes = halves.bytes.saturating_sub(size);
+        }
+        let (rows, bytes) = (&mut self.rows[class as usize], &mut self.bytes[class as usize]);
+        (*rows, *bytes) = (rows.saturating_sub(1), bytes.saturating_sub(size));
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.iter().sum()
     }
