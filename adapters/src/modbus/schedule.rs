@@ -1,7 +1,7 @@
 //! When which unit is due.
 //!
 //! Promises: no drift (a poll's times are its start plus whole intervals), slots that were missed are skipped and not
-//! made up for, units start a little apart so that a bus is not asked in bursts, and polls of one unit stay in step so
+//! made up for, units start a little apart so that a bus is not asked in long bursts, and polls of one unit stay in step so
 //! that what is due together is read together. Who has waited longest is first. Never looks at a clock: the caller does.
 
 use std::time::Duration;
@@ -10,6 +10,10 @@ use tokio::time::Instant;
 
 /// Units start spread over this time, or over their interval if that is shorter: little enough for the first values to come at once.
 const SPREAD: Duration = Duration::from_secs(1);
+
+/// Units start in groups this far apart. Those of a group are asked one after the other without a pause, so that the processor
+/// wakes once for all of them; a hundred units in a second are groups of five.
+const GRAIN: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug)]
@@ -58,7 +62,8 @@ impl Schedule {
         let count = u32::try_from(self.units.len()).unwrap_or(u32::MAX).max(1);
         for (at, unit) in (0_u32..).zip(&mut self.units) {
             let shortest = unit.polls.iter().map(|poll| poll.interval).min().unwrap_or(SPREAD);
-            let begin = now + shortest.min(SPREAD) / count * at;
+            let apart = shortest.min(SPREAD) / count * at;
+            let begin = now + GRAIN * u32::try_from(apart.as_millis() / GRAIN.as_millis()).unwrap_or(0);
             unit.polls.iter_mut().for_each(|poll| poll.due = begin);
             unit.aside_until = None;
         }

@@ -140,9 +140,11 @@ fn with_this_state(given: Option<PathBuf>, path: &Path, run: impl FnOnce(&Path) 
     }
 }
 
-/// Two threads: one can wait for a slow bus's code while the other serves the hub; more would only cost memory.
+/// One thread for all that waits: the two lines do little between waiting, and handing a message from thread to thread costs more
+/// than what is done with it. What computes for long (a password's hash, say) or blocks belongs into `spawn_blocking`; the log has
+/// threads of its own.
 fn block_on(work: impl Future<Output = Exit>) -> Exit {
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
             // A task that is stuck in a blocking call must not hold up the end.

@@ -26,6 +26,8 @@ pub use tidegate_core::scale::{Shown, show};
 pub struct Normaliser {
     leaves: HashMap<LeafId, Leaf>,
     style: BodyStyle,
+    /// The first of [`Leaf::next_due`], so that nobody has to look through all points to know that nothing waits.
+    next_due: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,9 @@ struct Leaf {
     profile: LeafProfile,
     by_name: HashMap<PointName, usize>,
     points: Vec<Point>,
+    /// When the first value that waits is due, and whether that must be found out anew.
+    next_due: Option<u64>,
+    moved: bool,
 }
 
 /// What is remembered of a point.
@@ -57,9 +62,9 @@ impl Normaliser {
         let leaf = |profile: LeafProfile| {
             let by_name = profile.points.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
             let points = profile.points.iter().map(|_| Point::default()).collect();
-            (profile.id.clone(), Leaf { profile, by_name, points })
+            (profile.id.clone(), Leaf { profile, by_name, points, next_due: None, moved: false })
         };
-        Self { leaves: leaves.into_iter().map(leaf).collect(), style }
+        Self { leaves: leaves.into_iter().map(leaf).collect(), style, next_due: None }
     }
 
     /// What one read brought, as messages: one for each leaf that has something to report, in the order in which the
@@ -92,13 +97,27 @@ impl Normaliser {
                 leaf.report(at, shown, miss.taken, batch);
             }
         }
+        self.look_for_due(due.iter().map(|(id, _)| id));
         due.into_iter().filter_map(|(id, due)| self.message(&id, due)).collect()
     }
 
     /// When the first value that waits for its `min_interval` is due, in milliseconds since boot.
     pub fn next_due(&self) -> Option<u64> {
-        let points = self.leaves.values().flat_map(|leaf| leaf.profile.points.iter().zip(&leaf.points));
-        points.filter_map(|(profile, point)| point.waiting.as_ref().and(point.due_at(&profile.report))).min()
+        self.next_due
+    }
+
+    /// Finds out anew when the first value is due, if that has changed for one of these leaves.
+    fn look_for_due<'a>(&mut self, touched: impl Iterator<Item = &'a LeafId>) {
+        let mut moved = false;
+        for id in touched {
+            if let Some(leaf) = self.leaves.get_mut(id).filter(|leaf| leaf.moved) {
+                leaf.look_for_due();
+                moved = true;
+            }
+        }
+        if moved {
+            self.next_due = self.leaves.values().filter_map(|leaf| leaf.next_due).min();
+        }
     }
 
     /// The values whose wait is over. `now` is milliseconds since boot.
@@ -109,11 +128,13 @@ impl Normaliser {
                 if point.due_at(&leaf.profile.points[at].report).is_some_and(|t| t <= now)
                     && let Some((shown, taken)) = point.waiting.take()
                 {
+                    leaf.moved = true;
                     point.sent = Some((shown.clone(), now));
                     batch(&mut due, id).push(Due { point: at, shown, taken });
                 }
             }
         }
+        self.look_for_due(due.iter().map(|(id, _)| id));
         due.into_iter().filter_map(|(id, due)| self.message(&id, due)).collect()
     }
 
@@ -174,6 +195,7 @@ impl Leaf {
     /// Sends the value, keeps it waiting, or lets it go, as the point's policy says.
     fn report(&mut self, at: usize, shown: Shown, taken: Stamp, due: &mut Vec<Due>) {
         let (policy, point) = (&self.profile.points[at].report, &mut self.points[at]);
+        let waited = point.waiting.is_some();
         match point.verdict(policy, &shown, taken.since_boot_ms) {
             Verdict::Send => {
                 point.sent = Some((shown.clone(), taken.since_boot_ms));
@@ -183,6 +205,13 @@ impl Leaf {
             Verdict::Wait => point.waiting = Some((shown, taken)),
             Verdict::Pass => point.waiting = None,
         }
+        self.moved |= waited || point.waiting.is_some();
+    }
+
+    fn look_for_due(&mut self) {
+        let points = self.profile.points.iter().zip(&self.points);
+        self.next_due = points.filter_map(|(profile, point)| point.waiting.as_ref().and(point.due_at(&profile.report))).min();
+        self.moved = false;
     }
 }
 
