@@ -1,5 +1,6 @@
 //! The process is killed, the disk fills, fails, lies or is cut off: what was accepted is accounted for, row by row.
 
+mod commands;
 mod damage;
 mod failing_disk;
 mod kills;

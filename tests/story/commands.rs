@@ -8,15 +8,15 @@ use crate::harness::{Broker, Gateway, Hub, QUICK_LOG, SCENE, SOON, Site, TcpSlav
 
 /// A hub, a gateway with the device `boiler`, and its unit: a set-point in tenths at 0 that may be written twice, a pulse at 1 that may
 /// not, a temperature at 2 that may not be written, a coil at 10, and a counter that is polled.
-pub(super) struct Plant {
-    pub(super) gateway: Gateway,
-    pub(super) hub: Hub,
-    pub(super) slave: TcpSlave,
-    pub(super) broker: Broker,
-    pub(super) site: Site,
+pub(crate) struct Plant {
+    pub(crate) gateway: Gateway,
+    pub(crate) hub: Hub,
+    pub(crate) slave: TcpSlave,
+    pub(crate) broker: Broker,
+    pub(crate) site: Site,
 }
 
-pub(super) fn plant(more: &str) -> Option<Plant> {
+pub(crate) fn plant(more: &str) -> Option<Plant> {
     if !have(SCENE) {
         return None;
     }
@@ -56,14 +56,14 @@ fn sections(site: &Site, broker: &Broker, slave: &TcpSlave, more: &str) -> Strin
 impl Plant {
     /// Starts the gateway and waits until the hub hears of it: from then on the broker queues for it.
     #[track_caller]
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let before = self.hub.telemetry();
         self.gateway.start();
         until_true("the gateway is connected", SOON, || self.hub.telemetry() > before);
     }
 
     /// The values that were written at a register, in order.
-    pub(super) fn written(&mut self, address: u64) -> Vec<u64> {
+    pub(crate) fn written(&mut self, address: u64) -> Vec<u64> {
         self.slave.writes(1).into_iter().filter(|(_, at, _)| *at == address).map(|(_, _, values)| values[0]).collect()
     }
 
@@ -72,7 +72,8 @@ impl Plant {
     }
 }
 
-const PULSE: u64 = 1;
+/// The register of the pulse.
+pub(crate) const PULSE: u64 = 1;
 
 #[test]
 fn what_the_hub_sends_is_written_on_the_unit_and_the_hub_is_told() {

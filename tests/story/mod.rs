@@ -2,7 +2,7 @@
 
 mod clock;
 mod command_line;
-mod commands;
+pub(crate) mod commands;
 mod configuration;
 mod iothub;
 mod live_first;
