@@ -1,6 +1,7 @@
 //! What Tidegate promises, checked from outside: the real binary, real processes around it, real faults.
 //!
 //! - `architecture`: which crate may use which, and what the top level holds.
+//! - `packaging`: what packages install agrees with the program.
 //! - `story`: what a person sees, with peers that are not ours: pymodbus and libmodbus below, mosquitto above.
 //! - `endpoint`: the hub as devices see it, packet by packet.
 //! - `crash`: the process is killed, the disk fills, fails, lies or is cut off; what was accepted is accounted for.
@@ -14,4 +15,5 @@ mod architecture;
 mod crash;
 mod endpoint;
 mod harness;
+mod packaging;
 mod story;

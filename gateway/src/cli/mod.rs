@@ -15,7 +15,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     config::{self, Config},
@@ -76,6 +76,11 @@ enum Command {
     Send(device::SendArgs),
     /// Run everything on this machine: simulated devices, the gateway, a hub, and an outage now and then.
     Demo(demo::Args),
+}
+
+/// The command line's description, for the manual and the shells.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program.
