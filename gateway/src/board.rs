@@ -203,6 +203,11 @@ impl UpstreamRow {
         })
     }
 
+    /// Where it connects to, once known.
+    pub fn target(&self) -> String {
+        lock(&self.target).clone()
+    }
+
     /// Says where it connects to.
     pub fn set_target(&self, target: String) {
         *lock(&self.target) = target;

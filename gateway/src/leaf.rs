@@ -29,6 +29,7 @@ use crate::{
     board::{AdapterRow, count},
     intake::Intake,
     killpoint,
+    look::LookOrder,
     pulse::Pulse,
     unit::UnitError,
 };
@@ -65,6 +66,8 @@ pub struct Leaves {
     pub intake: Mutex<Intake>,
     /// Where commands come from.
     pub orders: Mutex<mpsc::Receiver<Order>>,
+    /// Where looks are asked for.
+    pub looks: Mutex<mpsc::Receiver<LookOrder>>,
     /// Counters.
     pub row: Arc<AdapterRow>,
     /// What is wrong.
@@ -87,7 +90,8 @@ enum RunError {
 impl Leaves {
     /// One connection's life. `Ok` when stopped; an error when the bus is lost or cannot be opened.
     pub async fn run(self: Arc<Self>, mut adapter: Box<dyn Adapter>, stop: CancellationToken) -> Result<(), UnitError> {
-        let mut turns = Turns { intake: self.intake.lock().await, orders: self.orders.lock().await, failing: BTreeMap::new(), of: &self };
+        let (intake, orders, looks) = (self.intake.lock().await, self.orders.lock().await, self.looks.lock().await);
+        let mut turns = Turns { intake, orders, looks, failing: BTreeMap::new(), of: &self };
         let ended = turns.drive(adapter.as_mut(), &stop).await;
         adapter.close().await;
         self.row.lost();
@@ -107,6 +111,7 @@ struct Turns<'a> {
     of: &'a Leaves,
     intake: tokio::sync::MutexGuard<'a, Intake>,
     orders: tokio::sync::MutexGuard<'a, mpsc::Receiver<Order>>,
+    looks: tokio::sync::MutexGuard<'a, mpsc::Receiver<LookOrder>>,
     /// Leaves that fail now.
     failing: BTreeMap<LeafId, Failing>,
 }
@@ -120,6 +125,7 @@ struct Failing {
 enum Turn {
     Read,
     Execute(Order),
+    Look(LookOrder),
     SendWaiting,
     Breathe,
 }
@@ -148,6 +154,7 @@ impl Turns<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(order) = self.orders.recv() => Turn::Execute(order),
+                Some(order) = self.looks.recv() => Turn::Look(order),
                 () = adapter.ready() => Turn::Read,
                 () = tokio::time::sleep(due.unwrap_or(BREATH)), if due.is_some() => Turn::SendWaiting,
                 () = tokio::time::sleep(BREATH) => Turn::Breathe,
@@ -160,6 +167,7 @@ impl Turns<'_> {
                     self.intake.fill(slot, harvest);
                 }
                 Turn::Execute(order) => execute(adapter, order).await?,
+                Turn::Look(order) => look(adapter, order).await?,
                 Turn::SendWaiting => self.intake.fill_waiting(slot),
                 Turn::Breathe => {}
             }
@@ -204,6 +212,9 @@ impl Turns<'_> {
     /// Once per loss: every leaf of the bus gives a bad reading, so that the hub hears of it.
     async fn bus_down(&mut self, error: &AdapterError) {
         let of = self.of;
+        while let Ok(order) = self.looks.try_recv() {
+            order.answer.send(Err(error.to_string())).ok();
+        }
         for (leaf, failing) in std::mem::take(&mut self.failing) {
             of.health.clear(failing.condition, leaf.as_str());
         }
@@ -238,5 +249,18 @@ async fn execute(adapter: &mut dyn Adapter, order: Order) -> Result<(), AdapterE
     killpoint::pass("after-execute");
     // Nobody may be waiting any more; what happened, happened.
     order.outcome.send(outcome).ok();
+    lost.map_or(Ok(()), Err)
+}
+
+/// For a person who waits. One who has gone away again costs the bus nothing.
+async fn look(adapter: &mut dyn Adapter, order: LookOrder) -> Result<(), AdapterError> {
+    if order.answer.is_closed() {
+        return Ok(());
+    }
+    let (seen, lost) = match adapter.look(Some(&order.leaf)).await {
+        Ok(looks) => (Ok(looks), None),
+        Err(error) => (Err(error.to_string()), Some(error)),
+    };
+    order.answer.send(seen).ok();
     lost.map_or(Ok(()), Err)
 }

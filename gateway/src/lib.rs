@@ -19,6 +19,9 @@ pub mod router;
 pub mod twin;
 
 pub mod board;
+pub mod events;
+pub mod live;
+pub mod look;
 pub mod pulse;
 pub mod records;
 pub mod supervise;
@@ -38,6 +41,7 @@ pub mod journal;
 mod killpoint;
 mod local;
 pub mod run;
+pub mod service;
 
 /// Every kind of adapter and upstream that the configuration may name.
 pub fn kinds() -> config::Kinds {

@@ -15,6 +15,7 @@ use std::{
 use sd_notify::NotifyState;
 use serde_json::{Value as Json, json};
 use tidegate_core::{clock::Clock, health::Condition, problem::Problem};
+use tidegate_store::StoreError;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -27,13 +28,14 @@ use crate::{
     control::{self, Ask, Request},
     exit::Exit,
     journal, local,
+    service::{Ends, Service},
     twin::{self, Laid},
     unit::{Stage, Unit},
     wiring::{Gateway, Parts},
 };
 
 /// Control requests waiting for the main loop.
-const REQUESTS: usize = 8;
+pub(crate) const REQUESTS: usize = 8;
 /// How long the log may take to answer the watchdog. An SD card may hold a commit up for seconds.
 const LOG_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,7 +70,7 @@ impl Signals {
 }
 
 /// Where the configuration comes from.
-struct Files {
+pub(crate) struct Files {
     path: PathBuf,
     kinds: Kinds,
     /// A last change to every configuration that is read again.
@@ -78,6 +80,11 @@ struct Files {
 }
 
 impl Files {
+    /// With nothing laid over them.
+    pub(crate) fn plain(path: PathBuf, kinds: Kinds) -> Self {
+        Self { path, kinds, shape: Box::new(|_| {}), laid: Laid::default() }
+    }
+
     /// The configuration with the settings that proved themselves before the last restart; without them where they no longer fit.
     fn with_settings(&mut self, config: Config) -> Config {
         if self.laid == Laid::default() {
@@ -129,7 +136,7 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
     let mut files = Files { path, kinds, shape: Box::new(shape), laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow) };
     let config = files.with_settings(config);
     let (requests, mut asked) = mpsc::channel(REQUESTS);
-    let mut gateway = match start(config, requests).await {
+    let mut gateway = match start(config, requests, &files.path, files.kinds).await {
         Ok(gateway) => gateway,
         Err(error) => {
             error!(%error, "cannot open the store");
@@ -170,15 +177,19 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
     }
 }
 
-async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gateway, tidegate_store::StoreError> {
+async fn start(config: Config, requests: mpsc::Sender<Request>, path: &Path, kinds: Kinds) -> Result<Gateway, StoreError> {
     let socket = config.gateway.state_dir.join(control::SOCKET);
     let mut gateway = Gateway::start_with(config, Some(requests.clone())).await?;
     let hub = gateway.parts().hub.clone();
     gateway.supervise(Unit {
         name: "control".into(),
         stage: Stage::Control,
-        factory: Box::new(move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), hub.clone(), stop))),
+        factory: Box::new({
+            let requests = requests.clone();
+            move |stop| Box::pin(control::serve(socket.clone(), requests.clone(), hub.clone(), stop))
+        }),
     });
+    open_page(&mut gateway, requests, path, kinds)?;
     if let Some(every) = sd_notify::watchdog_enabled() {
         let parts = gateway.parts().clone();
         gateway.supervise(Unit {
@@ -196,7 +207,21 @@ async fn start(config: Config, requests: mpsc::Sender<Request>) -> Result<Gatewa
     Ok(gateway)
 }
 
-async fn serve(gateway: &mut Gateway, request: Request, files: &mut Files) {
+/// The page, unless it is switched off.
+fn open_page(gateway: &mut Gateway, requests: mpsc::Sender<Request>, path: &Path, kinds: Kinds) -> Result<(), StoreError> {
+    let web = gateway.config().web.clone();
+    if !web.enabled {
+        return Ok(());
+    }
+    let (parts, facts) = (gateway.parts().clone(), gateway.facts());
+    let service = Service::new(Ends { parts, facts, requests, config_path: path.to_owned(), kinds, link: None })?;
+    gateway.supervise(service.gauge_unit());
+    gateway.supervise(service.web_unit(web, None));
+    Ok(())
+}
+
+/// Answers one request of the control socket or the page.
+pub(crate) async fn serve(gateway: &mut Gateway, request: Request, files: &mut Files) {
     let router = gateway.router().clone();
     let (who, wait) = (request.who, Duration::from_millis);
     let answer = match request.ask {

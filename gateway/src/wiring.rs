@@ -18,7 +18,7 @@ use tidegate_core::{
 };
 use tidegate_endpoint::Hub;
 use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -29,6 +29,8 @@ use crate::{
     endpoint,
     intake::Intake,
     leaf::{Leaves, ORDERS, Order},
+    live::Live,
+    look::Looks,
     method::Methods,
     normalise::Normaliser,
     pulse::Pulses,
@@ -37,6 +39,7 @@ use crate::{
         self, Router,
         route::{Runner, Taker},
     },
+    service::Facts,
     supervise::Supervisor,
     timekeeper::Timekeeper,
     twin::{self, Twins},
@@ -60,6 +63,7 @@ pub struct Gateway {
     twins: mpsc::Sender<twin::Event>,
     /// Where the runners of adapters that are not started yet will take orders from.
     order_ends: BTreeMap<Name, mpsc::Receiver<Order>>,
+    facts: watch::Sender<Arc<Facts>>,
 }
 
 /// What every part may be handed.
@@ -73,6 +77,10 @@ pub struct Parts {
     pub hub: Hub,
     /// Counters and states.
     pub board: Board,
+    /// The latest value of every point.
+    pub live: Live,
+    /// Looks at devices that run.
+    pub looks: Looks,
     /// What is wrong.
     pub health: Health,
     /// Time.
@@ -96,6 +104,7 @@ impl Gateway {
     /// As [`Gateway::start`], with the main loop's ear, so that methods of the hub can ask it too.
     pub async fn start_with(config: Config, control: Option<mpsc::Sender<crate::control::Request>>) -> Result<Self, StoreError> {
         let parts = open(&config)?;
+        let facts = watch::Sender::new(Facts::of(&config));
         let supervisor = Supervisor::new(parts.health.clone(), parts.clock());
         let router = router(&config, &parts);
         let methods = Arc::new(Methods {
@@ -116,7 +125,7 @@ impl Gateway {
             health: parts.health.clone(),
             control,
         });
-        let mut gateway = Self { config, parts, supervisor, router, methods, twins: twin_events, order_ends: BTreeMap::new() };
+        let mut gateway = Self { config, parts, supervisor, router, methods, twins: twin_events, order_ends: BTreeMap::new(), facts };
         let timekeeper = gateway.timekeeper();
         if let Err(error) = timekeeper.look().await {
             warn!(why = %error.why, "cannot correct times yet");
@@ -175,6 +184,11 @@ impl Gateway {
         &self.router
     }
 
+    /// What is configured, renewed whenever a configuration is applied.
+    pub fn facts(&self) -> watch::Receiver<Arc<Facts>> {
+        self.facts.subscribe()
+    }
+
     /// Starts another unit beside the gateway's own.
     pub fn supervise(&mut self, unit: Unit) {
         self.supervisor.start(unit);
@@ -227,6 +241,7 @@ impl Gateway {
             }
             self.config.adapters.push(section);
         }
+        self.facts.send_replace(Facts::of(&self.config));
         self.parts.health.clear(Condition::ReloadRefused, "");
         Ok(change)
     }
@@ -295,12 +310,14 @@ impl Gateway {
         let Some(order_ends) = self.order_ends.remove(&section.name) else { return };
         let (name, parts) = (section.name.clone(), &self.parts);
         let row = parts.board.adapter(&name);
-        let normaliser = Normaliser::new(section.plan.leaves.iter().cloned(), self.config.body);
+        let normaliser = Normaliser::new(section.plan.leaves.iter().cloned(), self.config.body)
+            .shown_on(|leaf| parts.live.add(&name, section.kind, leaf));
         let intake = Intake::new(name.clone(), normaliser, parts.log.clone(), row.clone(), parts.health.clone(), parts.clock());
         let leaves = Arc::new(Leaves {
             leaves: section.plan.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
             intake: Mutex::new(intake),
             orders: Mutex::new(order_ends),
+            looks: Mutex::new(parts.looks.add(&name)),
             row,
             health: parts.health.clone(),
             clock: parts.clock(),
@@ -318,6 +335,8 @@ impl Gateway {
         self.supervisor.stop(&unit).await;
         self.parts.pulses.forget(&unit);
         self.parts.board.forget_adapter(name);
+        self.parts.live.forget(name);
+        self.parts.looks.forget(name);
         self.parts.health.forget(name.as_str());
         for section in self.config.adapters.iter().filter(|section| section.name == *name) {
             section.plan.leaves.iter().for_each(|leaf| self.parts.health.forget(leaf.id.as_str()));
@@ -411,7 +430,17 @@ fn open(config: &Config) -> Result<Parts, StoreError> {
     info!(folder = %state_dir.display(), max_size, "log open");
     let (records, outlet) = (StateRecords(state.clone()), LogOutlet(log.clone()));
     let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), endpoint::rules(&config.endpoint));
-    Ok(Parts { log, state, hub, board: Board::default(), health, clock, pulses: Pulses::default() })
+    Ok(Parts {
+        log,
+        state,
+        hub,
+        board: Board::default(),
+        live: Live::default(),
+        looks: Looks::default(),
+        health,
+        clock,
+        pulses: Pulses::default(),
+    })
 }
 
 /// A tenth of the file system, at least 64 MiB.

@@ -151,7 +151,7 @@ fn fill(state: &Path, messages: u64) -> Result<()> {
 
 fn configure(dir: &Path, slave: SocketAddr, broker: u16, units: u64, replay: &str) -> Result<()> {
     let mut text = format!(
-        "config_version = 1\n[gateway]\nid = \"bench\"\nstate_dir = \"{}\"\n[log]\nmax_size = \"2GiB\"\n\
+        "config_version = 1\n[web]\nenabled = false\n[gateway]\nid = \"bench\"\nstate_dir = \"{}\"\n[log]\nmax_size = \"2GiB\"\nkeep_delivered = \"0s\"\n\
          [[upstream]]\nname = \"broker\"\nkind = \"mqtt\"\naddress = \"127.0.0.1:{broker}\"\nclient_id = \"bench\"\nreplay = \"{replay}\"\n\
          [[adapter]]\nname = \"plant\"\nkind = \"modbus\"\ntransport = \"tcp\"\naddress = \"{slave}\"\n",
         dir.join("state").display()

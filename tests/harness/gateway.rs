@@ -72,7 +72,8 @@ impl Gateway {
 
     /// Writes other sections; a running gateway does not notice before [`Gateway::reload`].
     pub(crate) fn configure(&self, sections: &str) {
-        let head = format!("config_version = 1\n[gateway]\nid = \"gw-01\"\nstate_dir = \"{}\"\n", self.state.display());
+        let head =
+            format!("config_version = 1\n[web]\nenabled = false\n[gateway]\nid = \"gw-01\"\nstate_dir = \"{}\"\n", self.state.display());
         fs::write(self.config.join("tidegate.toml"), head + sections).expect("a file of our own");
     }
 

@@ -115,6 +115,10 @@ catalogue! {
     ReloadRefused = "reload-refused", Warning, "Changed configuration not applied",
         "The changed files have problems; the gateway goes on with what it had.",
         "Run `tidegate check`, mend what it names, then `tidegate reload`.";
+    /// The page cannot be served.
+    PageUnreachable = "page-unreachable", Warning, "Page cannot be opened",
+        "Another program uses its address and port, or the certificate that was brought cannot be read.",
+        "See the detail; change web.listen or web.certificate in tidegate.toml, and restart.";
     /// A part of the gateway failed and was started again.
     UnitRestarted = "unit-restarted", Warning, "A part was restarted",
         "It met an error that it could not handle itself.",

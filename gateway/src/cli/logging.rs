@@ -4,6 +4,7 @@ use tracing_subscriber::{Layer, Registry, fmt, layer::SubscriberExt, reload, uti
 
 use crate::{
     config::{Diagnostics, LogFormat},
+    events::Events,
     journal::{self, Tee},
 };
 
@@ -18,7 +19,7 @@ pub(super) fn start(diagnostics: &Diagnostics) {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
     };
     // A second call, in a test that runs two programs in one process, keeps the first.
-    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+    if tracing_subscriber::registry().with(filter).with(lines).with(Events::of_process()).try_init().is_ok() {
         journal::FILTER.set(handle).ok();
     }
 }

@@ -97,10 +97,13 @@ pub fn main() -> Exit {
         }
     };
     match cli.command {
-        Command::Run => with_config(&cli.config, |config| {
-            logging::start(&config.diagnostics);
-            block_on(crate::run::run(cli.config.clone(), config, crate::kinds()))
-        }),
+        Command::Run => {
+            crate::service::trial::recover(&cli.config);
+            with_config(&cli.config, |config| {
+                logging::start(&config.diagnostics);
+                block_on(crate::run::run(cli.config.clone(), config, crate::kinds()))
+            })
+        }
         Command::Check { json } => check::check(&cli.config, json),
         Command::Read(args) => with_config(&cli.config, |config| block_on(read::read(config, args))),
         Command::Write(args) => with_state(&cli.config, |state| write::write(state, &args)),

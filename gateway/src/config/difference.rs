@@ -60,6 +60,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         ("clock", old.clock != new.clock),
         ("metrics", old.metrics != new.metrics),
         ("endpoint", old.endpoint != new.endpoint),
+        ("web", old.web != new.web),
         ("diagnostics", old.diagnostics != new.diagnostics),
         ("commands", old.commands != new.commands),
         ("twin", old.twin != new.twin),

@@ -57,7 +57,7 @@ pub fn check_text(text: &str, kinds: &Kinds) -> Loaded {
     judge(vec![source], Vec::new(), kinds, &Overlay::new())
 }
 
-fn judge(sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds, overlay: &Overlay) -> Loaded {
+pub(super) fn judge(sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds, overlay: &Overlay) -> Loaded {
     let texts: Vec<_> = sources.iter().map(|source| (source.path.as_path(), source.text.as_str())).collect();
     let mut parsed = parse::parse(&texts);
     problems.append(&mut parsed.problems);
@@ -177,6 +177,7 @@ fn assemble(own: Own, adapters: Vec<Checked<AdapterSection>>, upstreams: Vec<Che
         clock: own.clock,
         metrics: own.metrics,
         endpoint: own.endpoint,
+        web: own.web,
         diagnostics: own.diagnostics,
         commands: own.commands,
         twin: own.twin,

@@ -13,6 +13,7 @@
 //! What kinds of adapters and upstreams there are is not known here; they come as [`Kinds`].
 
 mod difference;
+pub mod draft;
 mod endpoint;
 mod full;
 mod load;
@@ -70,6 +71,8 @@ pub struct Config {
     pub clock: Clock,
     /// Figures for Prometheus.
     pub metrics: Metrics,
+    /// The local page.
+    pub web: WebSection,
     /// What the program says about itself.
     pub diagnostics: Diagnostics,
     /// What may be done here.
@@ -185,6 +188,21 @@ pub enum Method {
     Reload,
     /// The latest lines of the program's own log.
     Logs,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSection {
+    /// Whether the page is served.
+    pub enabled: bool,
+    /// Where.
+    pub listen: SocketAddr,
+    /// Over HTTPS. Plain HTTP is for loopback only.
+    pub tls: bool,
+    /// Certificate and key that were brought; `None`: ours, made at first start.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Where plain HTTP is sent on to HTTPS.
+    pub redirect: Option<SocketAddr>,
 }
 
 /// `[diagnostics]`

@@ -1,6 +1,6 @@
 //! The gateway's own sections, from what the file says to what the program runs on.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
 use tidegate_core::{
@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 
 use super::{
-    Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, TwinSection, endpoint, raw, schema,
+    Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, TwinSection, WebSection, endpoint, raw, schema,
     tree::{Node, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
@@ -44,6 +44,7 @@ pub(super) struct Own {
     pub(super) body: BodyStyle,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    pub(super) web: WebSection,
     pub(super) diagnostics: Diagnostics,
     pub(super) commands: Commands,
     pub(super) endpoint: Endpoint,
@@ -82,6 +83,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
     let commands = section(root, "commands", problems).map(|raw| commands(raw, &mut problems.key("commands")));
     let endpoint = section(root, "endpoint", problems).map(|raw| endpoint::check(&raw, &mut problems.key("endpoint")));
     let twin = section(root, "twin", problems).and_then(|raw| twin(raw, &mut problems.key("twin")));
+    let web = section(root, "web", problems).and_then(|raw| web(&raw, &mut problems.key("web")));
     let body: raw::RawBody = section(root, "body", problems)?;
     let clock: raw::RawClock = section(root, "clock", problems)?;
     let diagnostics: raw::RawDiagnostics = section(root, "diagnostics", problems)?;
@@ -98,6 +100,7 @@ fn own(root: &Node, problems: &mut Problems) -> Option<Own> {
         metrics: metrics?,
         commands: commands?,
         twin: twin?,
+        web: web?,
         diagnostics: Diagnostics { level: diagnostics.level, format: diagnostics.format },
         endpoint: endpoint?,
     })
@@ -160,4 +163,31 @@ fn metrics(raw: &raw::RawMetrics, problems: &mut Problems) -> Option<Metrics> {
             None
         }
     }
+}
+
+fn address(text: &str, key: &str, problems: &mut Problems) -> Option<SocketAddr> {
+    let next = "write numbers, such as \"0.0.0.0:8443\" or \"[::]:8443\"";
+    text.parse().map_err(|_| problems.key(key).error("is not an address and port", next)).ok()
+}
+
+fn web(raw: &raw::RawWeb, problems: &mut Problems) -> Option<WebSection> {
+    let listen = address(&raw.listen, "listen", problems);
+    let redirect = raw.redirect.as_deref().map(|text| address(text, "redirect", problems));
+    if !raw.tls && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+        let next = "leave tls on, or listen on 127.0.0.1 or [::1]";
+        problems.key("tls").error("cannot be off where others can listen: passwords would travel in the clear", next);
+    }
+    let certificate = match (&raw.certificate, &raw.key) {
+        (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.key("certificate").error("lacks its key", "name the private key's file in `key`");
+            None
+        }
+        (None, Some(_)) => {
+            problems.key("key").error("lacks its certificate", "name the chain's file in `certificate`");
+            None
+        }
+    };
+    Some(WebSection { enabled: raw.enabled, listen: listen?, tls: raw.tls, certificate, redirect: redirect.flatten() })
 }

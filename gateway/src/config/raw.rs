@@ -24,6 +24,8 @@ pub(super) struct Raw {
     #[serde(default)]
     metrics: RawMetrics,
     #[serde(default)]
+    web: RawWeb,
+    #[serde(default)]
     diagnostics: RawDiagnostics,
     #[serde(default)]
     commands: RawCommands,
@@ -69,7 +71,7 @@ pub(super) struct RawLog {
 
 impl Default for RawLog {
     fn default() -> Self {
-        Self { max_size: None, commit_interval: Span::from_millis(500), keep_delivered: Span::from_millis(0) }
+        Self { max_size: None, commit_interval: Span::from_millis(500), keep_delivered: Span::from_millis(3_600_000) }
     }
 }
 
@@ -164,6 +166,34 @@ impl Default for RawTwin {
     fn default() -> Self {
         use super::Setting::{Interval, LogLevel, Report, Set};
         Self { upstream: None, allow: vec![Interval, Report, Set, LogLevel], trial: Span::from_millis(60_000) }
+    }
+}
+
+/// The local page and its API.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawWeb {
+    /// Whether the page is served.
+    pub(super) enabled: bool,
+    /// Address and port to serve it on.
+    #[schemars(extend("examples" = ["0.0.0.0:8443", "127.0.0.1:8080"]))]
+    pub(super) listen: String,
+    /// HTTPS. Switched off only on loopback: passwords would travel in the clear.
+    pub(super) tls: bool,
+    /// A certificate chain in PEM, with its key in `key`. Left out: the page makes its own at first start and shows its fingerprint.
+    #[schemars(extend("examples" = ["/etc/tidegate/secrets/page.crt"]))]
+    pub(super) certificate: Option<String>,
+    /// The private key of `certificate`, in PEM.
+    #[schemars(extend("examples" = ["/etc/tidegate/secrets/page.key"]))]
+    pub(super) key: Option<String>,
+    /// Address and port on which plain HTTP is sent on to HTTPS, beside the page's own port, which does so anyway.
+    #[schemars(extend("examples" = ["0.0.0.0:80"]))]
+    pub(super) redirect: Option<String>,
+}
+
+impl Default for RawWeb {
+    fn default() -> Self {
+        Self { enabled: true, listen: "0.0.0.0:8443".to_owned(), tls: true, certificate: None, key: None, redirect: None }
     }
 }
 

@@ -22,7 +22,7 @@ const MAX_TOTAL: u64 = 4 << 20;
 /// Most files. A folder with more is probably not a configuration.
 const MAX_FILES: usize = 256;
 /// The file's name when the configuration is given as a folder.
-const MAIN: &str = "tidegate.toml";
+pub(super) const MAIN: &str = "tidegate.toml";
 
 /// What a file may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

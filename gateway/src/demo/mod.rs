@@ -10,11 +10,16 @@ mod link;
 mod plant;
 mod screen;
 
-use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use tidegate_core::quantity::Span;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use self::{
     hub::Arrived,
@@ -24,7 +29,10 @@ use self::{
 use crate::{
     cli::{complain, say},
     config,
+    control::Request,
     exit::Exit,
+    run,
+    service::{self, Ends, LinkSwitch, Opened, Service},
     wiring::Gateway,
 };
 
@@ -37,6 +45,9 @@ pub struct Args {
     /// Print nothing but a JSON summary at the end.
     #[arg(long)]
     json: bool,
+    /// Address and port of the page. Left out: 127.0.0.1:8080, or any free port if that is taken.
+    #[arg(long, value_name = "ADDRESS")]
+    page: Option<SocketAddr>,
 }
 
 /// The link is up for this long, then down for that long, over and over.
@@ -68,15 +79,18 @@ async fn play(args: &Args, folder: &Path) -> Result<Exit> {
     let (hub, arrived) = hub::start().await?;
     let link = Link::to(hub).await.context("the demo's link")?;
     let plant = plant::start().await?;
-    let configuration = configuration(folder, &plant, &link);
+    let configuration = configuration(folder, &plant, &link, page_address(args)?);
     std::fs::write(folder.join("tidegate.toml"), &configuration)?;
     let loaded = config::load(folder, &crate::kinds());
     let Some(config) = loaded.config else { bail!("its own configuration: {}", loaded.problems[0]) };
     let mut gateway = Gateway::start(config).await?;
+    let (requests, asked) = mpsc::channel(run::REQUESTS);
+    let (switch, page) = open_page(&mut gateway, folder, requests).await?;
     if !args.json {
-        introduce(folder, &plant, args.duration.is_none());
+        introduce(folder, &plant, args.duration.is_none(), &page);
     }
-    let mut watch = Watch { gateway: &mut gateway, arrived: &arrived, figures: Figures::default(), begun: Instant::now() };
+    let (figures, begun, files) = (Figures::default(), Instant::now(), run::Files::plain(folder.to_owned(), crate::kinds()));
+    let mut watch = Watch { gateway: &mut gateway, arrived: &arrived, figures, begun, switch, asked, files };
     watch.tide(&link, args.duration.map(|d| d.0), &mut Screen::new(args.json)).await?;
     let drained = watch.drain(&link).await?;
     let figures = watch.figures;
@@ -96,12 +110,37 @@ async fn play(args: &Args, folder: &Path) -> Result<Exit> {
     Ok(if kept { Exit::Fine } else { Exit::Negative })
 }
 
+/// Where the page is to be: where people expect it, if it is free there.
+fn page_address(args: &Args) -> Result<SocketAddr> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    match args.page {
+        Some(address) => Ok(address),
+        None if TcpListener::bind(usual).is_ok() => Ok(usual),
+        None => hub::free_port(),
+    }
+}
+
+/// The page, as `tidegate run` would open it, with a switch for the link.
+async fn open_page(gateway: &mut Gateway, folder: &Path, requests: mpsc::Sender<Request>) -> Result<(LinkSwitch, Opened)> {
+    let (switch, web) = (LinkSwitch::default(), gateway.config().web.clone());
+    let (parts, facts, link) = (gateway.parts().clone(), gateway.facts(), Some(switch.clone()));
+    let service = Service::new(Ends { parts, facts, requests, config_path: folder.to_owned(), kinds: crate::kinds(), link })?;
+    let bound = service::open(&service, &web).await.context("the demo's page")?;
+    let opened = Opened::of(&bound);
+    gateway.supervise(service.gauge_unit());
+    gateway.supervise(service.web_unit(web, Some(bound)));
+    Ok((switch, opened))
+}
+
 /// Runs the gateway and looks at it.
 struct Watch<'a> {
     gateway: &'a mut Gateway,
     arrived: &'a Arrived,
     figures: Figures,
     begun: Instant,
+    switch: LinkSwitch,
+    asked: mpsc::Receiver<Request>,
+    files: run::Files,
 }
 
 impl Watch<'_> {
@@ -110,6 +149,7 @@ impl Watch<'_> {
         let mut draw = tokio::time::interval(DRAW);
         let mut turn = Instant::now() + TIDE.0;
         self.figures.link_up = true;
+        let mut by_page = self.switch.watch();
         loop {
             let end = duration.map(|d| self.begun + d);
             tokio::select! {
@@ -118,11 +158,19 @@ impl Watch<'_> {
                     screen.draw(&self.figures);
                 }
                 () = tokio::time::sleep_until(turn) => {
-                    self.figures.link_up = !self.figures.link_up;
-                    link.switch(self.figures.link_up);
-                    self.figures.outages += u64::from(!self.figures.link_up);
-                    turn += if self.figures.link_up { TIDE.0 } else { TIDE.1 };
+                    let now = self.switch.now();
+                    if !now.by_hand {
+                        self.switch.set(service::Link { up: !now.up, ..now });
+                    }
+                    turn += if self.switch.now().up { TIDE.0 } else { TIDE.1 };
                 }
+                Ok(()) = by_page.changed() => {
+                    let up = by_page.borrow_and_update().up;
+                    self.figures.outages += u64::from(self.figures.link_up && !up);
+                    self.figures.link_up = up;
+                    link.switch(up);
+                }
+                Some(request) = self.asked.recv() => run::serve(self.gateway, request, &mut self.files).await,
                 () = tokio::time::sleep_until(end.unwrap_or(turn)), if end.is_some() => return Ok(()),
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             }
@@ -172,7 +220,7 @@ fn scratch() -> Result<std::path::PathBuf> {
     Ok(folder)
 }
 
-fn introduce(folder: &Path, plant: &plant::Plant, endless: bool) {
+fn introduce(folder: &Path, plant: &plant::Plant, endless: bool, page: &Opened) {
     say("Tidegate demo: simulated Modbus devices, the gateway, and a hub, all on this machine.");
     say(&format!(
         "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}",
@@ -181,6 +229,8 @@ fn introduce(folder: &Path, plant: &plant::Plant, endless: bool) {
         plant::RTU_UNITS,
         plant.rtu.display()
     ));
+    let code = page.code.as_ref().map(|code| format!("   claim it with the code {code}")).unwrap_or_default();
+    say(&format!("  page           {}{code}", page.url));
     say(&format!("  configuration  {}", folder.join("tidegate.toml").display()));
     say("  the link       up for 7 s, down for 5 s, over and over: watch the log hold the tide");
     if endless {
@@ -191,7 +241,7 @@ fn introduce(folder: &Path, plant: &plant::Plant, endless: bool) {
 
 /// The configuration that a person would write for this plant. The payload begins with the message id, so that the
 /// consumer can tell a message that comes twice.
-fn configuration(folder: &Path, plant: &plant::Plant, link: &Link) -> String {
+fn configuration(folder: &Path, plant: &plant::Plant, link: &Link, page: SocketAddr) -> String {
     let head = format!(
         r#"# Made by `tidegate demo`.
 config_version = 1
@@ -203,6 +253,12 @@ state_dir = "{state}"
 [log]
 max_size = "64MiB"
 commit_interval = "200ms"
+# The past that the page draws.
+keep_delivered = "1h"
+
+[web]
+listen = "{page}"
+tls = false
 
 [clock]
 # A demo does not wait for a clock to be set.

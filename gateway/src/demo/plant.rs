@@ -9,6 +9,7 @@ use tidegate_adapters::modbus::{
     transport::Framing,
     value::{Kind, Order, Shape},
 };
+use tidegate_core::reading::Value;
 use tokio::net::TcpListener;
 use tokio_serial::{SerialPort, SerialStream};
 use tracing::warn;
@@ -58,12 +59,14 @@ fn simulate(units: u8) -> Simulator {
     let simulator = Simulator::new();
     for unit in 1..=units {
         let base = 20.0 + f64::from(unit);
+        let swing = sine(base * 10.0, 30.0, Duration::from_secs(20));
         simulator.live(
             unit,
             Table::Holding,
             0,
             shape(Kind::Whole { words: 1, signed: true }),
-            sine(base * 10.0, 30.0, Duration::from_secs(20)),
+            // The register holds whole tenths.
+            move |moment| Value::Int(swing(moment).as_f64().unwrap_or_default().round() as i64),
         );
         simulator.live(unit, Table::Holding, 1, shape(Kind::F32), sine(1.0 + base / 100.0, 0.2, Duration::from_secs(13)));
         simulator.live(unit, Table::Holding, 3, shape(Kind::Whole { words: 2, signed: false }), counter());

@@ -7,7 +7,7 @@
 
 mod body;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tidegate_core::{
     adapter::Miss,
@@ -17,6 +17,8 @@ use tidegate_core::{
     profile::{Deadband, LeafProfile, ReportPolicy},
     reading::{Quality, Reading, Value},
 };
+
+use crate::live::LiveLeaf;
 
 pub use body::{BodyStyle, QualityStyle};
 pub use tidegate_core::scale::{Shown, show};
@@ -38,6 +40,8 @@ struct Leaf {
     /// When the first value that waits is due, and whether that must be found out anew.
     next_due: Option<u64>,
     moved: bool,
+    /// Where those who look on see its latest values.
+    live: Option<Arc<LiveLeaf>>,
 }
 
 /// What is remembered of a point.
@@ -62,9 +66,16 @@ impl Normaliser {
         let leaf = |profile: LeafProfile| {
             let by_name = profile.points.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
             let points = profile.points.iter().map(|_| Point::default()).collect();
-            (profile.id.clone(), Leaf { profile, by_name, points, next_due: None, moved: false })
+            (profile.id.clone(), Leaf { profile, by_name, points, next_due: None, moved: false, live: None })
         };
         Self { leaves: leaves.into_iter().map(leaf).collect(), style, next_due: None }
+    }
+
+    /// Every value shows here too, whether it is reported or not.
+    #[must_use]
+    pub fn shown_on(mut self, mut live: impl FnMut(&LeafProfile) -> Arc<LiveLeaf>) -> Self {
+        self.leaves.values_mut().for_each(|leaf| leaf.live = Some(live(&leaf.profile)));
+        self
     }
 
     /// What one read brought, as messages: one for each leaf that has something to report, in the order in which the
@@ -194,6 +205,9 @@ impl Leaf {
 
     /// Sends the value, keeps it waiting, or lets it go, as the point's policy says.
     fn report(&mut self, at: usize, shown: Shown, taken: Stamp, due: &mut Vec<Due>) {
+        if let Some(live) = &self.live {
+            live.put(at, &shown, taken.wall);
+        }
         let (policy, point) = (&self.profile.points[at].report, &mut self.points[at]);
         let waited = point.waiting.is_some();
         match point.verdict(policy, &shown, taken.since_boot_ms) {

@@ -33,7 +33,7 @@ fn normaliser(points: &[(&str, RawPoint)], style: BodyStyle) -> Normaliser {
 
 struct Bench {
     normaliser: Normaliser,
-    clock: std::sync::Arc<HandClock>,
+    clock: Arc<HandClock>,
 }
 
 impl Bench {

@@ -36,6 +36,7 @@ mod cursor;
 mod error;
 mod fetch;
 mod gap;
+mod history;
 pub mod inbox;
 mod log;
 mod place;
@@ -53,6 +54,7 @@ mod writer;
 
 pub use error::StoreError;
 pub use gap::{Gap, GapReason};
+pub use history::{History, Page, Past};
 pub use inbox::Inbox;
 pub use log::{Counters, Log, LogOptions, Opening, Slot, Urgency};
 pub use place::Replay;

@@ -1,0 +1,16 @@
+//! The gateway as the page sees it. Whoever implements these decides nothing about who may ask: the routes do.
+//!
+//! Every call is answered in bounded time, or with a problem. Nothing here is told who asks, but for changes, whose history names them.
+
+mod archive;
+mod views;
+mod workshop;
+
+pub use archive::{Archive, Exported};
+pub use views::{About, Values, Views, Watch};
+pub use workshop::Workshop;
+
+/// Everything together.
+pub trait Site: Views + Archive + Workshop {}
+
+impl<T: Views + Archive + Workshop> Site for T {}
