@@ -25,6 +25,7 @@ use crate::{
     place::{Lane, Place},
     request::{Append, Passed, ReaderShared, Shared},
     room, row, salvage,
+    share::{self, Takers},
     writer::{Totals, Writer},
 };
 
@@ -163,6 +164,7 @@ impl Writer {
         // Before anybody who waits is told, so that a reader never knows less than they do.
         if count > 0 {
             shared.heads.send_replace(outcome.heads);
+            self.ring_shares(&appends);
         }
         for ((append, seqs), answer) in appends.into_iter().zip(outcome.seqs).zip(outcome.answers) {
             if let Some(receipt) = append.receipt {
@@ -173,6 +175,22 @@ impl Writer {
             }
             if let (Some(told), Some(answer)) = (append.told, answer) {
                 told.send(Ok(answer)).ok();
+            }
+        }
+    }
+
+    /// Shares do not look at every commit: there may be hundreds, and most commits are not for them.
+    fn ring_shares(&self, appends: &[Append]) {
+        let readers = self.shared.readers();
+        if !readers.keys().any(|name| share::parts(name).is_some()) {
+            return;
+        }
+        let takers = Takers::among(&self.places);
+        for message in appends.iter().flat_map(|append| &append.messages) {
+            for name in takers.of(message.leaf.as_str(), |share| self.places.contains_key(share)) {
+                if let Some(reader) = readers.get(&name) {
+                    reader.bell.notify_one();
+                }
             }
         }
     }
@@ -263,11 +281,13 @@ impl Writer {
     }
 
     fn count_unkept(&mut self, messages: &[Message]) {
-        let readers: Vec<String> = if self.places.is_empty() { vec![String::new()] } else { self.places.keys().cloned().collect() };
+        let (takers, seq) = (Takers::among(&self.places), self.totals.next_seq);
         for message in messages {
-            let seq = self.totals.next_seq;
-            for reader in &readers {
-                gap::push(&mut self.unrecorded, loss(reader, message, seq));
+            if self.places.is_empty() {
+                gap::push(&mut self.unrecorded, loss("", message, seq));
+            }
+            for reader in takers.of(message.leaf.as_str(), |share| self.places.contains_key(share)) {
+                gap::push(&mut self.unrecorded, loss(&reader, message, seq));
             }
         }
     }
@@ -343,7 +363,7 @@ fn append_all(
     for class in Class::ALL {
         statements.push(connection.prepare_cached(&row::insert(class, totals.halves[class as usize].newer))?);
     }
-    let mut seqs = Vec::with_capacity(appends.len());
+    let (mut seqs, takers) = (Vec::with_capacity(appends.len()), Takers::among(places));
     for append in appends {
         let first = totals.next_seq;
         for message in &append.messages {
@@ -354,7 +374,7 @@ fn append_all(
             row::write(&mut statements[class], seq, message, taken, &properties)?;
             totals.rows[class] += 1;
             totals.bytes[class] += row::size(message, &properties);
-            places.values_mut().for_each(|place| place.lanes[class].waiting += 1);
+            takers.each(message.leaf.as_str(), places, |_, place| place.lanes[class].waiting += 1);
             match taken.quality {
                 TimeQuality::Unsynced => _ = totals.unsynced_from.get_or_insert(seq),
                 TimeQuality::Synced => totals.time_floor = totals.time_floor.max(taken.wall.0),

@@ -12,19 +12,21 @@ use crate::{
     request::Shared,
     row::{self, Found},
     salvage, schema,
+    share::Leaves,
 };
 
 /// Fetches that wait. Each reader has at most one.
 const FETCHES: usize = 64;
 
 /// Rows wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Want {
     pub(crate) class: Class,
     pub(crate) from: u64,
     pub(crate) end: u64,
     pub(crate) rows: usize,
     pub(crate) bytes: u64,
+    pub(crate) leaves: Leaves,
 }
 
 /// Rows found, oldest first.
@@ -33,6 +35,8 @@ pub(crate) struct Batch {
     pub(crate) rows: Vec<Found>,
     /// The span ends with them: neither the limit of rows nor that of bytes left any out.
     pub(crate) all: bool,
+    /// Everything of the span before this was looked at.
+    pub(crate) reached: u64,
 }
 
 type Fetch = (Want, oneshot::Sender<Result<Batch, StoreError>>);
@@ -56,7 +60,7 @@ impl Fetcher {
         let dir = dir.to_owned();
         std::thread::Builder::new().name("log-reader".into()).spawn(move || {
             while let Some((want, reply)) = queue.blocking_recv() {
-                let rows = fetch(&connection, want).map_err(|error| {
+                let rows = fetch(&connection, &want).map_err(|error| {
                     if is_damage(&error) {
                         salvage::mark_suspect(&dir);
                     }
@@ -80,22 +84,35 @@ impl Fetcher {
     }
 }
 
-fn fetch(connection: &Connection, want: Want) -> rusqlite::Result<Batch> {
-    let sql = format!("SELECT {} FROM message_{} WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", row::COLUMNS, want.class as usize);
+fn fetch(connection: &Connection, want: &Want) -> rusqlite::Result<Batch> {
+    let own = if let Leaves::Only(leaf) = &want.leaves { Some(leaf.as_str()) } else { None };
+    let filter = if own.is_some() { " AND leaf = ?4" } else { "" };
+    let class = want.class as usize;
+    let sql = format!("SELECT {} FROM message_{class} WHERE seq >= ?1 AND seq < ?2{filter} ORDER BY seq LIMIT ?3", row::COLUMNS);
     let mut statement = connection.prepare_cached(&sql)?;
     let end = i64::try_from(want.end).unwrap_or(i64::MAX);
-    let mut rows = statement.query((want.from as i64, end, want.rows as i64))?;
-    let (mut found, mut bytes) = (Vec::with_capacity(want.rows.min(64)), 0);
+    let mut rows = match own {
+        Some(leaf) => statement.query((want.from as i64, end, want.rows as i64, leaf))?,
+        None => statement.query((want.from as i64, end, want.rows as i64))?,
+    };
+    let (mut found, mut bytes, mut seen, mut reached) = (Vec::with_capacity(want.rows.min(64)), 0, 0, want.from);
     while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>(0)? as u64;
+        seen += 1;
+        if !want.leaves.takes(row.get_ref(row::LEAF)?.as_str().unwrap_or("")) {
+            reached = seq + 1;
+            continue;
+        }
         let one = row::read(row, want.class)?;
         if let Found::Message { size, .. } = &one {
             bytes += size;
         }
         if bytes > want.bytes && !found.is_empty() {
-            return Ok(Batch { rows: found, all: false });
+            return Ok(Batch { rows: found, all: false, reached });
         }
+        reached = seq + 1;
         found.push(one);
     }
-    let all = found.len() < want.rows;
-    Ok(Batch { rows: found, all })
+    let all = seen < want.rows;
+    Ok(Batch { rows: found, all, reached })
 }

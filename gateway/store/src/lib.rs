@@ -46,6 +46,7 @@ mod room;
 mod row;
 mod salvage;
 mod schema;
+mod share;
 mod state;
 mod status;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::{
 use tidegate_core::{
     adapter::Receipt,
     clock::{Clock, Stamp, Timestamp},
-    id::Name,
+    id::{LeafId, Name},
     message::Message,
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -27,9 +27,13 @@ use crate::{
     gap::Gap,
     reader::Ends,
     request::{Append, REQUESTS, Reply, Request, Shared, Tally},
+    share::{self, Leaves},
     status::Status,
     writer::Writer,
 };
+
+/// Bytes that one share has in flight, beside one message however large: there may be hundreds of shares.
+const SHARE_BYTES: u64 = 64 << 10;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -152,18 +156,40 @@ impl Log {
 
     /// The reader of this name; a new one begins before the oldest message kept. One at a time.
     pub async fn reader(&self, name: &Name, options: ReaderOptions) -> Result<Reader, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Open(name.to_string(), reply)).await?;
-        let shared = answer.await.map_err(|_| self.why_closed())??;
         // A reader never has more in flight than an eighth of the room, so that making room always finds other rows.
-        let most_bytes = self.max_size / 8;
+        self.open_reader(name.to_string(), options, self.max_size / 8, Leaves::All).await
+    }
+
+    /// A leaf's own part of a reader, which gets that leaf's messages no longer: see [`Reader::leave_to_shares`]. A new share
+    /// begins where the reader stands; open it while the reader is idle.
+    pub async fn share(&self, reader: &Name, leaf: &LeafId, options: ReaderOptions) -> Result<Reader, StoreError> {
+        self.open_reader(share::name(reader.as_str(), leaf.as_str()), options, SHARE_BYTES, Leaves::Only(leaf.clone())).await
+    }
+
+    async fn open_reader(&self, name: String, options: ReaderOptions, most_bytes: u64, leaves: Leaves) -> Result<Reader, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Open(name, reply)).await?;
+        let shared = answer.await.map_err(|_| self.why_closed())??;
         let ends = Ends { log: self.shared.clone(), fetcher: self.fetcher.clone(), requests: self.requests.clone() };
-        Ok(Reader::new(shared, ends, options, most_bytes))
+        Ok(Reader::new(shared, ends, options, most_bytes, leaves))
     }
 
     /// Gives up a reader's place. Its rows no longer wait for it.
     pub async fn forget_reader(&self, name: &Name) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Forget(name.to_string(), reply)).await
+        self.ask(|reply| Request::Forget(name.to_string(), reply)).await.map(drop)
+    }
+
+    /// Every share that has a place: its reader and its leaf.
+    pub async fn shares(&self) -> Result<Vec<(Name, LeafId)>, StoreError> {
+        let names = self.ask(Request::Readers).await?;
+        let share = |name: &String| share::parts(name).and_then(|(reader, leaf)| Some((Name::new(reader).ok()?, LeafId::new(leaf).ok()?)));
+        Ok(names.iter().filter_map(share).collect())
+    }
+
+    /// Gives up a share's place: from the next message on its leaf is its reader's again. Returns how many messages waited for it,
+    /// which nobody gets.
+    pub async fn forget_share(&self, reader: &Name, leaf: &LeafId) -> Result<u64, StoreError> {
+        self.ask(|reply| Request::Forget(share::name(reader.as_str(), leaf.as_str()), reply)).await
     }
 
     /// Every reader that has a place.
@@ -181,6 +207,7 @@ impl Log {
     pub fn hold_unsynced(&self, hold: bool) {
         self.shared.hold.store(hold, Release);
         self.shared.heads.send_modify(|_| {});
+        self.shared.readers().values().for_each(|reader| reader.bell.notify_one());
     }
 
     /// The wall clock is not trusted and may still become so.

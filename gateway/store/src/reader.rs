@@ -12,6 +12,7 @@ use std::{
 };
 
 use tidegate_core::{
+    id::LeafId,
     message::{Class, Message},
     upstream::Fate,
 };
@@ -23,6 +24,7 @@ use crate::{
     fetch::{Batch, Fetcher},
     gap::{self, GapReason, Loss},
     request::{ReaderShared, Request, Shared, Standing},
+    share::Leaves,
 };
 
 /// How a reader reads.
@@ -67,6 +69,7 @@ pub struct Reader {
     heads: watch::Receiver<[u64; 4]>,
     options: ReaderOptions,
     most_bytes: u64,
+    leaves: Leaves,
     lanes: [Vec<Cursor>; 4],
     /// Bytes of rows whose fate is open.
     bytes_out: u64,
@@ -96,6 +99,8 @@ struct Pending {
     at: usize,
     again: Option<u64>,
     head: u64,
+    /// Where what was asked for ends.
+    end: u64,
     evictions: u64,
     answer: oneshot::Receiver<Result<Batch, StoreError>>,
 }
@@ -109,7 +114,7 @@ pub(crate) struct Ends {
 
 impl Reader {
     /// `most_bytes` bounds what is in flight.
-    pub(crate) fn new(shared: Arc<ReaderShared>, ends: Ends, options: ReaderOptions, most_bytes: u64) -> Self {
+    pub(crate) fn new(shared: Arc<ReaderShared>, ends: Ends, options: ReaderOptions, most_bytes: u64, leaves: Leaves) -> Self {
         let lanes = shared.standing().spans.each_ref().map(|spans| spans.iter().map(Cursor::from).collect());
         Self {
             heads: ends.log.heads.subscribe(),
@@ -119,6 +124,7 @@ impl Reader {
             requests: ends.requests,
             options,
             most_bytes: most_bytes.max(1),
+            leaves,
             lanes,
             bytes_out: 0,
             passed: 0,
@@ -130,6 +136,11 @@ impl Reader {
             pending_gaps: None,
             looked: None,
         }
+    }
+
+    /// These leaves have shares ([`crate::Log::share`]): their messages are passed over from the next session on.
+    pub fn leave_to_shares(&mut self, leaves: Arc<BTreeSet<LeafId>>) {
+        self.leaves = if leaves.is_empty() { Leaves::All } else { Leaves::Except(leaves) };
     }
 
     /// A new session begins: what is leased and has no fate is available again. With [`Replay::LiveFirst`], what is in the
@@ -156,6 +167,7 @@ impl Reader {
     /// At least one message, at most `most`. May be dropped while it waits: nothing is lost by it.
     pub async fn lease(&mut self, most: usize) -> Result<Vec<Leased>, StoreError> {
         let mut failed = self.log.failed.subscribe();
+        let is_share = matches!(self.leaves, Leaves::Only(_));
         loop {
             if let Some(error) = failed.borrow().clone() {
                 return Err(error);
@@ -173,7 +185,8 @@ impl Reader {
             self.ask_for_a_commit();
             let look = self.shared.gaps.load(Acquire);
             tokio::select! {
-                changed = self.heads.changed() => changed.map_err(|_| StoreError::Closed)?,
+                // A share is rung when there is something for it.
+                changed = self.heads.changed(), if !is_share => changed.map_err(|_| StoreError::Closed)?,
                 () = self.shared.bell.notified() => {}
                 _ = failed.wait_for(Option::is_some) => {}
                 () = tokio::time::sleep(LOOK), if look => {}

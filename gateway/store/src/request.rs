@@ -48,7 +48,8 @@ pub(crate) enum Request {
         now: bool,
     },
     Open(String, oneshot::Sender<Result<Arc<ReaderShared>, StoreError>>),
-    Forget(String, Reply<()>),
+    /// Returns how many rows waited for it.
+    Forget(String, Reply<u64>),
     Readers(Reply<Vec<String>>),
     TakeGaps(String, Reply<(Vec<Gap>, bool)>),
     Told(i64),

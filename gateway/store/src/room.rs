@@ -25,6 +25,7 @@ use crate::{
     place::Place,
     request::Shared,
     row::{self, SIZE},
+    share::{self, Takers},
     writer::{Halves, Totals},
 };
 
@@ -111,7 +112,7 @@ impl Room<'_> {
 
     /// Below this, every reader has settled everything of the class. Nothing is below it when there is no reader.
     fn floor(&self, class: Class) -> u64 {
-        self.places.values().map(|place| place.lane(class).floor()).min().unwrap_or(0)
+        self.places.iter().map(|(name, place)| share::floor(name, place.lane(class))).min().unwrap_or(0)
     }
 
     /// Up to `most` passed rows with a wall time before `before`, from the oldest on. Returns the bytes.
@@ -179,7 +180,7 @@ impl Room<'_> {
     fn evict(&mut self, class: Class, from: u64, target: u64) -> rusqlite::Result<Option<u64>> {
         let rows = self.rows(class, from, u64::MAX, CHUNK)?;
         let Some(last) = rows.last().map(|row| row.seq) else { return Ok(None) };
-        let leased = self.leased(class);
+        let (leased, takers) = (self.leased(class), Takers::among(self.places));
         let sql = |half| format!("DELETE FROM {} WHERE seq = ?", row::table(class, half));
         let mut delete = [self.connection.prepare_cached(&sql(0))?, self.connection.prepare_cached(&sql(1))?];
         for row in rows {
@@ -191,7 +192,7 @@ impl Room<'_> {
             }
             delete[self.totals.halves[class as usize].of(row.seq)].execute([row.seq as i64])?;
             self.totals.gone(class, row.seq, row.size);
-            self.count(class, &row);
+            self.count(class, &row, &takers);
         }
         Ok(Some(last + 1))
     }
@@ -203,7 +204,7 @@ impl Room<'_> {
         standings.filter(|(of, _, _)| *of == class as usize).map(|(_, first, last)| (first, last)).collect()
     }
 
-    fn count(&mut self, class: Class, row: &Victim) {
+    fn count(&mut self, class: Class, row: &Victim, takers: &Takers) {
         let Ok(leaf) = LeafId::new(&row.leaf).or_else(|_| LeafId::new(UNKNOWN_LEAF)) else { return };
         let time = Timestamp(row.wall);
         let loss = |reader: &str| Loss {
@@ -218,13 +219,14 @@ impl Room<'_> {
         if self.places.is_empty() {
             gap::push(self.losses, loss(""));
         }
-        for (name, place) in self.places.iter_mut() {
+        let losses = &mut *self.losses;
+        takers.each(&row.leaf, self.places, |name, place| {
             let lane = &mut place.lanes[class as usize];
             if lane.holds(row.seq) {
                 lane.waiting = lane.waiting.saturating_sub(1);
-                gap::push(self.losses, loss(name));
+                gap::push(losses, loss(name));
             }
-        }
+        });
     }
 }
 

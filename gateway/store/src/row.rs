@@ -17,6 +17,9 @@ pub(crate) const OVERHEAD: u64 = 64;
 /// The columns, in the order of [`read`]. The checksum covers what never changes; the stamp may be corrected.
 pub(crate) const COLUMNS: &str = "seq, id, leaf, wall_ms, boot, since_boot_ms, unsynced, ttl_ms, properties, untimed, body, crc";
 
+/// The place of the leaf among [`COLUMNS`].
+pub(crate) const LEAF: usize = 2;
+
 /// What a row counts against the room: exactly what [`SIZE`] computes in SQL.
 pub(crate) fn size(message: &Message, properties: &str) -> u64 {
     OVERHEAD + (message.leaf.as_str().len() + properties.len() + message.body.stored().len()) as u64

@@ -24,6 +24,7 @@ use crate::{
     place::Place,
     row::{self, Found},
     schema::{self, OpenError},
+    share,
     writer::{Totals, load},
 };
 
@@ -261,18 +262,15 @@ fn finish(
     let margin = if totals.next_seq == 1 { 1 << 32 } else { 0 };
     totals.next_seq = totals.next_seq.max(saved.highest + 1) + margin;
     let step = fresh.transaction()?;
-    for place in places.values_mut() {
+    let taken: Vec<_> = places.keys().map(|name| share::leaves_of(name, &places)).collect();
+    for (place, leaves) in places.values_mut().zip(&taken) {
         for class in Class::ALL {
-            let mut waiting = 0;
-            for span in &place.lane(class).spans {
-                let sql = format!("SELECT count(*) FROM message_{} WHERE seq >= ? AND seq < ?", class as usize);
-                let end = i64::try_from(span.end).unwrap_or(i64::MAX);
-                waiting += step.query_row(&sql, (span.low as i64, end), |row| row.get::<_, i64>(0))? as u64;
-            }
-            place.lanes[class as usize].waiting = waiting;
+            place.lanes[class as usize].waiting = share::waiting(&step, class, place.lane(class), leaves)?;
         }
     }
-    let readers: Vec<String> = if places.is_empty() { vec![String::new()] } else { places.keys().cloned().collect() };
+    // Whose they were is not known, so no share can say that it lost them.
+    let whole = places.keys().filter(|name| share::parts(name).is_none()).cloned();
+    let readers: Vec<String> = if places.is_empty() { vec![String::new()] } else { whole.collect() };
     if lost > 0 {
         for reader in readers {
             let leaf = LeafId::new(UNKNOWN_LEAF).map_err(|e| StoreError::Failed(e.to_string()))?;

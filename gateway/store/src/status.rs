@@ -8,7 +8,7 @@ use tidegate_core::{clock::Timestamp, id::Name, message::Class};
 use crate::{
     Gap, StoreError, gap,
     place::Place,
-    schema,
+    schema, share,
     writer::{Totals, load},
 };
 
@@ -89,16 +89,24 @@ pub(crate) fn gaps(connection: &Connection, most: usize) -> rusqlite::Result<Vec
 
 pub(crate) fn read(connection: &Connection, totals: &Totals, places: &BTreeMap<String, Place>, max_size: u64) -> rusqlite::Result<Status> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64);
-    let mut readers = Vec::new();
+    let mut readers: Vec<ReaderStatus> = Vec::new();
+    // The shares of a reader come right behind it, and count as its own.
     for (name, place) in places {
+        let of = share::parts(name).map_or(name.as_str(), |(of, _)| of);
         let mut oldest = None;
-        for class in Class::ALL {
+        for class in Class::ALL.into_iter().filter(|class| of == name || place.lane(*class).waiting > 0) {
             for span in &place.lane(class).spans {
                 oldest = earlier(oldest, first(connection, class, span.low, span.end)?);
             }
         }
-        if let Ok(name) = Name::new(name) {
-            readers.push(ReaderStatus { name, outstanding: place.waiting(), oldest, settled: place.settled });
+        let Ok(of) = Name::new(of) else { continue };
+        match readers.iter_mut().find(|reader| reader.name == of) {
+            Some(reader) => {
+                reader.outstanding += place.waiting();
+                reader.settled += place.settled;
+                reader.oldest = earlier(reader.oldest, oldest);
+            }
+            None => readers.push(ReaderStatus { name: of, outstanding: place.waiting(), oldest, settled: place.settled }),
         }
     }
     let mut oldest = None;

@@ -4,6 +4,7 @@ mod damage;
 mod halves;
 mod model;
 mod promise;
+mod share;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 

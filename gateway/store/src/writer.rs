@@ -9,7 +9,10 @@ use std::{
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use tidegate_core::message::{Class, Message};
+use tidegate_core::{
+    id::LeafId,
+    message::{Class, Message},
+};
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
     time::Instant,
@@ -24,6 +27,7 @@ use crate::{
     request::{Append, ReaderShared, Request, Shared},
     room::Ballast,
     salvage,
+    share::{self, Leaves},
     status::{self, Status},
 };
 
@@ -254,6 +258,11 @@ impl Writer {
     }
 
     fn open_reader(&mut self, name: String) -> Result<Arc<ReaderShared>, StoreError> {
+        if !self.places.contains_key(&name)
+            && let Some((of, leaf)) = share::parts(&name)
+        {
+            self.part(of, leaf)?;
+        }
         let mut readers = self.shared.readers();
         // A reader that was dropped left its share here with nobody else holding it.
         if readers.get(&name).is_some_and(|shared| Arc::strong_count(shared) > 1) {
@@ -272,13 +281,37 @@ impl Writer {
         Ok(shared)
     }
 
-    fn forget_reader(&mut self, name: &str) -> Result<(), StoreError> {
+    /// A new share begins where its reader stands, and takes what waits there for its leaf along.
+    fn part(&mut self, of: &str, leaf: &str) -> Result<(), StoreError> {
+        // What is settled in memory comes first, so that the two agree on what waits.
+        self.commit(Vec::new())?;
+        let rows = self.totals.rows;
+        let mut whole = self.places.remove(of).unwrap_or_else(|| Place::at_the_oldest(rows));
+        let own = LeafId::new(leaf).map(Leaves::Only).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let mut share = Place { settled: 0, ..whole.clone() };
+        for class in Class::ALL {
+            let waiting = share::waiting(&self.connection, class, whole.lane(class), &own)?;
+            let lane = &mut whole.lanes[class as usize];
+            lane.waiting = lane.waiting.saturating_sub(waiting);
+            share.lanes[class as usize].waiting = waiting;
+        }
+        let step = self.connection.transaction()?;
+        let name = share::name(of, leaf);
+        for (name, place) in [(of, &whole), (&name, &share)] {
+            crate::commit::write_note(&step, &format!("place {name}"), place)?;
+        }
+        step.commit()?;
+        self.places.extend([(of.to_owned(), whole), (name, share)]);
+        Ok(())
+    }
+
+    fn forget_reader(&mut self, name: &str) -> Result<u64, StoreError> {
         self.shared.readers().remove(name);
-        self.places.remove(name);
+        let waited = self.places.remove(name).map_or(0, |place| place.waiting());
         if !unless_full(self.connection.execute("DELETE FROM note WHERE key = ?", [format!("place {name}")]))? {
             warn!(reader = name, "disk full: its place is forgotten now and again at the next start");
         }
-        Ok(())
+        Ok(waited)
     }
 
     /// Closes the reader's open gaps and returns all that the hub has not been told of. A gap that still grows waits.

@@ -21,7 +21,11 @@ use crate::{
     gap::{self, GapReason, UNKNOWN_LEAF},
     request::Request,
     row::Found,
+    share::Leaves,
 };
+
+/// Seqs that a share looks through in one go.
+const SPAN: u64 = 20_000;
 
 impl Reader {
     /// Whatever comes first: gaps, then classes from the highest. Waits for one thing only, and takes it without waiting
@@ -90,13 +94,16 @@ impl Reader {
         let cursor = &self.lanes[class as usize][at];
         let again = cursor.leased.iter().find(|entry| entry.state == State::Again).map(|entry| entry.seq);
         let bytes = BYTES.min(self.most_bytes.saturating_sub(self.bytes_out));
-        let want = match again {
-            Some(seq) => Want { class, from: seq, end: seq + 1, rows: 1, bytes },
-            None => Want { class, from: cursor.next, end: cursor.end, rows, bytes },
+        // A share looks through what is not its own: a bounded part of it at a time, so that others are served in between.
+        let look = if matches!(self.leaves, Leaves::Only(_)) { SPAN } else { u64::MAX };
+        let (from, end) = match again {
+            Some(seq) => (seq, seq + 1),
+            None => (cursor.next, cursor.end.min(cursor.next.saturating_add(look))),
         };
+        let want = Want { class, from, end, rows: if again.is_some() { 1 } else { rows }, bytes, leaves: self.leaves.clone() };
         let evictions = self.log.evictions.load(SeqCst);
         let answer = self.fetcher.fetch(want).await?;
-        self.pending = Some(Pending { class, at, again, head, evictions, answer });
+        self.pending = Some(Pending { class, at, again, head, end, evictions, answer });
         Ok(())
     }
 
@@ -117,7 +124,7 @@ impl Reader {
         }
         let leased = match pending.again {
             Some(seq) => self.take_again(class, pending.at, seq, found.rows),
-            None => self.take(class, pending.at, found, pending.head),
+            None => self.take(class, pending.at, found, (pending.head, pending.end)),
         };
         let mut standing = standing;
         self.show_leased(&mut standing);
@@ -147,7 +154,8 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, class: Class, at: usize, found: Batch, head: u64) -> Vec<Leased> {
+    /// `head` was committed and `end` asked for before we looked.
+    fn take(&mut self, class: Class, at: usize, found: Batch, (head, end): (u64, u64)) -> Vec<Leased> {
         let now = self.log.clock.now();
         let hold = self.log.hold.load(Acquire);
         let (mut leased, mut held) = (Vec::with_capacity(found.rows.len()), false);
@@ -173,9 +181,16 @@ impl Reader {
             cursor.leased.push_back(entry);
         }
         let cursor = &mut self.lanes[class as usize][at];
+        if !held {
+            cursor.next = cursor.next.max(found.reached);
+        }
         if found.all && !held && leased.is_empty() {
             // No row of this class lies between here and the head that was committed before we looked.
-            cursor.next = cursor.next.max(head.min(cursor.end));
+            cursor.next = cursor.next.max(head.min(end));
+        }
+        if leased.is_empty() && !held && cursor.next < head.min(cursor.end) {
+            // Only others' rows so far: look on.
+            self.shared.bell.notify_one();
         }
         let is_live = at + 1 == self.lanes[class as usize].len();
         let share = if is_live { &mut self.shares.0 } else { &mut self.shares.1 };
