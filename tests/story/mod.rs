@@ -2,6 +2,7 @@
 
 mod clock;
 mod command_line;
+mod command_pace;
 pub(crate) mod commands;
 mod configuration;
 mod iothub;
