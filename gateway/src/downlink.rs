@@ -12,6 +12,7 @@ use serde_json::json;
 use tidegate_core::{
     clock::Timestamp,
     id::Name,
+    message::is_id_property,
     upstream::{Arrival, ArrivalKind, Reply},
 };
 use tidegate_store::inbox::Origin;
@@ -25,6 +26,9 @@ use crate::{
     twin::Event,
 };
 
+/// Longest name of who asks that is kept.
+const MOST_WHO: usize = 128;
+const ID_RULE: &str = "its id is not 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '";
 /// Calls answered at once; more are told to come again.
 const CALLS: usize = 16;
 
@@ -67,7 +71,7 @@ impl Downlink {
 
     /// Takes one arrival. Waits only for its turn at the inbox.
     pub async fn take(&self, arrival: Arrival, replies: &mpsc::Sender<Reply>) {
-        let Arrival { kind, receipt, .. } = arrival;
+        let Arrival { kind, receipt, again } = arrival;
         match kind {
             ArrivalKind::CloudToDevice { system, expires, properties, body } => {
                 let commanded = Commanded {
@@ -78,7 +82,7 @@ impl Downlink {
                     properties,
                     body,
                 };
-                let asked = Asked { receipt, ..self.asked(commanded) };
+                let asked = Asked { receipt, again, ..self.asked(commanded) };
                 if let Err(error) = self.router.submit(asked).await {
                     warn!(upstream = %self.name, %error, "a command could not be kept; it is not acknowledged");
                 }
@@ -100,12 +104,15 @@ impl Downlink {
             Some(Ok(at)) => (Some(at), spoken.request),
             Some(Err(_)) => (None, spoken.request.and(Err("its expiry is not a time such as 2026-01-01T00:00:00Z".to_owned()))),
         };
-        let origin = Origin {
-            source: self.name.to_string(),
-            who: commanded.who.unwrap_or_else(|| "hub".to_owned()),
-            id: commanded.id.or(spoken.id).unwrap_or_default(),
+        // An id that could not be a correlation id is no use to anybody, and could be as long as a topic.
+        let (id, request) = match commanded.id.or(spoken.id) {
+            Some(id) if is_id_property(&id) => (id, request),
+            Some(_) => (String::new(), request.and(Err(ID_RULE.to_owned()))),
+            None => (String::new(), request),
         };
-        Asked { origin, leaf: named.or(spoken.leaf), request, expires, receipt: None, sign: self.sign, teller: None }
+        let who = commanded.who.unwrap_or_else(|| "hub".to_owned()).chars().take(MOST_WHO).collect();
+        let origin = Origin { source: self.name.to_string(), who, id };
+        Asked { origin, leaf: named.or(spoken.leaf), request, expires, again: false, receipt: None, sign: self.sign, teller: None }
     }
 
     /// Answers in a task of its own: a slow bus holds up neither the next call nor a message.

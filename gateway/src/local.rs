@@ -27,7 +27,8 @@ async fn submit(router: &Router, who: String, leaf: String, request: Result<Requ
     let (teller, told) = oneshot::channel();
     let id = MessageId::fresh().to_string();
     let origin = Origin { source: SOURCE.to_owned(), who, id: id.clone() };
-    let asked = Asked { origin, leaf: Some(leaf), request, expires: None, receipt: None, sign: Sign::Stored, teller: Some(teller) };
+    let asked =
+        Asked { origin, leaf: Some(leaf), request, expires: None, again: false, receipt: None, sign: Sign::Stored, teller: Some(teller) };
     if let Err(error) = router.submit(asked).await {
         return json!({ "error": error.to_string() });
     }

@@ -113,6 +113,11 @@ impl Hub {
         self.client.publish(topic, QoS::AtLeastOnce, false, body).expect("a request");
     }
 
+    /// To any topic, for brokers that are no hub.
+    pub(crate) fn publish(&self, topic: &str, body: &str) {
+        self.client.publish(topic, QoS::AtLeastOnce, false, body).expect("a request");
+    }
+
     /// Calls a method and returns the answer with how long it took.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, payload: &Json) -> (u16, Json, Duration) {

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Broker, Gateway, Hub, QUICK_LOG, SCENE, SOON, Site, TcpSlave, have, until_true};
+use crate::harness::{Broker, Gateway, Hub, QUICK_LOG, SCENE, SOON, Site, Subscriber, TcpSlave, have, until_true};
 
 /// A hub, a gateway with the device `boiler`, and its unit: a set-point in tenths at 0 that may be written twice, a pulse at 1 that may
 /// not, a temperature at 2 that may not be written, a coil at 10, and a counter that is polled.
@@ -237,6 +237,36 @@ fn writes_of_people_on_this_machine_need_no_cloud() {
     plant.broker.start_again();
     until_true("both outcomes arrive", SOON, || plant.hub.outcomes().len() == 2);
     drop(plant.site);
+}
+
+#[test]
+fn any_broker_can_send_commands_and_hears_what_became_of_them() {
+    let Some(mut plant) = plant("") else { return };
+    let replies = Subscriber::to(&plant.broker, "reply/#", &[]);
+    plant.gateway.rewrite(|text| {
+        let (kept, _) = text.split_once("[[upstream]]").expect("one");
+        format!(
+            "{kept}[[upstream]]\nname = \"broker\"\nkind = \"mqtt\"\naddress = \"{}\"\nclient_id = \"gw-01\"\n\
+             birth_topic = \"state\"\ncommand_topic = \"command\"\nreply_topic = \"reply/{{leaf}}\"\n",
+            plant.broker.address
+        )
+    });
+    plant.gateway.start();
+    until_true("subscribed", SOON, || plant.broker.log.find(0, "gw-01 1 command").is_some());
+    for body in
+        [r#"{"id":"42","leaf":"boiler","write":{"setpoint":21.5}}"#, r#"{"id":"42","leaf":"boiler","write":{"setpoint":21.5}}"#, "nonsense"]
+    {
+        plant.hub.publish("command", body);
+    }
+    until_true("both are told", SOON, || replies.lines().len() >= 2);
+    let line = |leaf: &str| replies.lines().into_iter().find(|line| line.starts_with(&format!("reply/{leaf} "))).expect("told");
+    assert!(
+        line("boiler").ends_with(r#""command":"42","leaf":"boiler","outcome":"done","values":{"setpoint":21.5}}"#),
+        "{}",
+        line("boiler")
+    );
+    assert!(line("gw-01").contains(r#""outcome":"rejected","reason":"it names no leaf"#), "{}", line("gw-01"));
+    assert_eq!(plant.written(0), [215]);
 }
 
 #[test]

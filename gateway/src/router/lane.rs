@@ -11,7 +11,7 @@ pub(super) const MOST_PER_LEAF: usize = 10_000;
 /// Commands that may wait in all.
 pub(super) const MOST: usize = 50_000;
 /// Their bytes in all; they share the disk with the messages.
-pub(super) const MOST_BYTES: u64 = 32 << 20;
+pub(super) const MOST_BYTES: u64 = 16 << 20;
 
 /// A command that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,6 +37,8 @@ pub struct Asked {
     pub request: Result<Request, String>,
     /// The moment after which nobody wants it any more.
     pub expires: Option<Timestamp>,
+    /// The sender says that it may have sent it before.
+    pub again: bool,
     /// Signed when the sender may forget it.
     pub receipt: Option<Receipt>,
     /// When that is.
@@ -60,11 +62,13 @@ impl Router {
         match self.judge(&asked) {
             Judged::Keep(command) => {
                 let (leaf, life, size) = (command.leaf.clone(), command.life, command.body.len());
-                let posted = self.0.inbox.post(command).await?;
+                let posted = self.0.inbox.post(command, asked.again).await?;
                 tokio::spawn(async move { router.kept(asked, posted, leaf, life, size).await });
             }
             Judged::Over(outcome) => {
-                tokio::spawn(async move { router.refused(asked, outcome).await });
+                let (told, ending) = self.ending(&asked, &outcome);
+                let posted = self.0.inbox.post_refusal(asked.origin.clone(), ending).await?;
+                tokio::spawn(async move { router.refused(asked, posted, told).await });
             }
         }
         Ok(())
@@ -118,8 +122,9 @@ impl Router {
         }
     }
 
-    async fn refused(&self, asked: Asked, outcome: Outcome) {
-        let told = Told::plain(&outcome);
+    /// What is written down of a command that is over before it began.
+    fn ending(&self, asked: &Asked, outcome: &Outcome) -> (Told, Ending) {
+        let told = Told::plain(outcome);
         let named = asked.leaf.as_deref().unwrap_or_default();
         let known = LeafId::new(named).ok().filter(|leaf| self.0.routes.find(leaf).is_some());
         let from = known.as_ref().unwrap_or(&self.0.parts.gateway);
@@ -133,10 +138,15 @@ impl Router {
             what: told.reason.clone(),
         });
         let ending = Ending { outcome: told.word, dead: None, message, note };
-        match self.0.inbox.refuse(asked.origin.clone(), ending).await {
+        (told, ending)
+    }
+
+    async fn refused(&self, asked: Asked, posted: Posted, told: Told) {
+        match posted.answer().await {
             Err(error) => not_kept(&asked, &error),
             Ok(Answer::Known { seq, finished }) => self.known(seq, finished, asked.receipt, asked.sign, asked.teller).await,
             Ok(_) => {
+                let named: String = asked.leaf.as_deref().unwrap_or_default().chars().take(128).collect();
                 info!(id = %asked.origin.id, source = %asked.origin.source, leaf = named, outcome = told.word, reason = %told.reason, "command refused");
                 if let Some(receipt) = asked.receipt {
                     receipt.sign();

@@ -199,7 +199,8 @@ impl Scene {
         let spoken = Spoken::read(&body.as_bytes().to_vec().into(), None);
         let origin = Origin { source: "cloud".into(), who: "hub".into(), id: id.into() };
         let leaf = spoken.leaf.or_else(|| Some("boiler".to_owned()));
-        let asked = Asked { origin, leaf, request: spoken.request, expires: None, receipt: Some(receipt), sign, teller: None };
+        let asked =
+            Asked { origin, leaf, request: spoken.request, expires: None, again: false, receipt: Some(receipt), sign, teller: None };
         self.router.submit(asked).await.expect("taken");
         signed
     }

@@ -327,6 +327,7 @@ impl Keeper {
                 leaf: Some(leaf.clone()),
                 request: write_request(new),
                 expires: None,
+                again: false,
                 receipt: None,
                 sign: Sign::Stored,
                 teller: None,

@@ -21,6 +21,10 @@ const CHECKPOINT: u64 = 4 << 20;
 /// free list), and each as a whole: small pages are what saves the flash. Files of another page size stay as they are.
 const PAGE: u64 = 1024;
 
+/// What commands, their ids and their audit may take beside the rows, at the very most: 16 MiB wait, 200 dead ones of 64 KiB, 65,536
+/// ids and 20,000 lines, with the loss of half-filled pages. A few megabytes are usual.
+const INBOX: u64 = 96 << 20;
+
 /// The log's file in this folder.
 pub(crate) fn file(dir: &Path) -> PathBuf {
     dir.join(FILE)
@@ -36,7 +40,7 @@ pub(crate) fn open(dir: &Path, max_size: u64) -> Result<Connection, OpenError> {
     ))?;
     let page = page_size(&connection)?;
     // A row that takes a little more than half a page takes all of it.
-    let pages = max_size.saturating_mul(9) / 4 / page + (4 << 20) / page;
+    let pages = max_size.saturating_mul(9) / 4 / page + ((4 << 20) + INBOX) / page;
     let checkpoint = checkpoint(dir) / page;
     connection.execute_batch(&format!(
         "PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint={checkpoint}; PRAGMA max_page_count={pages};

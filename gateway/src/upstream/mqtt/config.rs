@@ -76,6 +76,8 @@ struct Raw {
     birth_payload: Option<String>,
     /// The topic on which commands for leaves arrive.
     command_topic: Option<String>,
+    /// Where outcomes of commands go, instead of `topic` with the others; as JSON, never retained. Places as in `topic`.
+    reply_topic: Option<String>,
     /// The largest packet that the broker takes; larger messages are given up and counted.
     #[serde(default = "max_packet")]
     max_packet: ByteSize,
@@ -126,6 +128,7 @@ pub(super) struct Config {
     pub(super) will: Option<Letter>,
     pub(super) birth: Option<Letter>,
     pub(super) command_topic: Option<String>,
+    pub(super) reply_topic: Option<Template>,
     pub(super) max_packet: usize,
 }
 
@@ -143,6 +146,10 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
         problems.key("client_id").error("is not a client id", "write a name that no other client of this broker has");
     }
     let topic = Template::topic(&raw.topic).map_err(|(what, next)| problems.key("topic").error(what, next)).ok();
+    let reply_topic = raw.reply_topic.as_deref().map(Template::topic);
+    if let Some(Err((what, next))) = &reply_topic {
+        problems.key("reply_topic").error(what.clone(), next.clone());
+    }
     if raw.qos > 1 {
         problems.key("qos").error(format!("{} is not 0 or 1", raw.qos), "write 1: what arrives twice is recognised by its id");
     }
@@ -178,6 +185,7 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
         will,
         birth,
         command_topic: raw.command_topic,
+        reply_topic: reply_topic.and_then(Result::ok),
         max_packet: usize::try_from(raw.max_packet.0).ok()?,
     })
 }

@@ -12,9 +12,10 @@ use rumqttc::QoS;
 use secrecy::SecretString;
 use tidegate_core::{
     catalogue::{UpstreamKind, UpstreamPlan},
-    message::{Message, SystemProperties},
+    message::{Class, Message, SystemProperties},
     problem::Problems,
     upstream::{ArrivalKind, Reply, Session, Upstream, UpstreamError},
+    wire,
 };
 
 use self::config::Config;
@@ -120,8 +121,14 @@ struct Plain(Arc<Config>);
 
 impl Speech for Plain {
     fn letter(&self, message: &Message) -> Result<Letter, String> {
-        let topic = String::from_utf8(self.0.topic.fill(message).into()).map_err(|_| "topic is not UTF-8".to_owned())?;
-        Ok(Letter { topic, payload: self.0.payload.fill(message), retain: self.0.retain })
+        let filled =
+            |topic: &template::Template| String::from_utf8(topic.fill(message).into()).map_err(|_| "topic is not UTF-8".to_owned());
+        match &self.0.reply_topic {
+            Some(reply) if message.class == Class::Outcome => {
+                Ok(Letter { topic: filled(reply)?, payload: wire::body(message), retain: false })
+            }
+            _ => Ok(Letter { topic: filled(&self.0.topic)?, payload: self.0.payload.fill(message), retain: self.0.retain }),
+        }
     }
 
     /// Such a broker has neither calls nor twins.

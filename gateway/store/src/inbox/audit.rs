@@ -5,8 +5,8 @@ use tidegate_core::clock::{BootId, Stamp, TimeQuality, Timestamp};
 
 use super::entry::Origin;
 
-/// Rows kept: years of a busy site, some tens of megabytes. The oldest go first.
-const KEPT: i64 = 100_000;
+/// Rows kept: a year of thirty writes a day, a few megabytes. The oldest go first.
+const KEPT: i64 = 20_000;
 
 /// One line of the audit, before it has its place and time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,13 @@ pub struct NewCommand {
     pub life: Life,
 }
 
+impl NewCommand {
+    /// A number that commands of one content share.
+    pub(super) fn print(&self) -> u32 {
+        checksum(0, &self.origin.source, "", self.leaf.as_str(), &self.body)
+    }
+}
+
 /// Where a command comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {

@@ -15,7 +15,8 @@
 //! | after `finish` | outcome and message are both there |
 //!
 //! A row whose checksum does not fit says so in [`Entry::damaged`] and must not be carried out. What a command says is not looked
-//! into here, and nothing here knows about leaves, hubs or buses.
+//! into here, and nothing here knows about leaves, hubs or buses. What is kept is bounded: of known ids, dead commands and lines of the
+//! audit the oldest go; how many commands may wait is for whoever accepts them.
 
 mod audit;
 mod entry;
@@ -84,21 +85,24 @@ impl Inbox {
 
     /// Keeps a command: [`Answer::Done`], or [`Answer::Known`] when it has come before.
     pub async fn accept(&self, command: NewCommand) -> Result<Answer, StoreError> {
-        self.post(command).await?.answer().await
+        self.post(command, false).await?.answer().await
     }
 
     /// As [`Inbox::accept`], in two parts: returns as soon as the command has its turn in the writer's queue, so that many can be kept
     /// in one commit and yet in their order.
-    pub async fn post(&self, command: NewCommand) -> Result<Posted, StoreError> {
-        let (told, answer) = oneshot::channel();
-        let append = Append { now: true, inbox: Some(Box::new((Step::Accept(command), None))), told: Some(told), ..Append::default() };
-        self.0.send(Request::Append(append)).await?;
-        Ok(Posted { log: self.0.clone(), answer })
+    /// `again`: the sender says that it may have sent it before.
+    pub async fn post(&self, command: NewCommand, again: bool) -> Result<Posted, StoreError> {
+        self.queue(Step::Accept { command, again }, None, Vec::new()).await
     }
 
     /// Remembers a command that is over before it began, and appends what the hub is told of it; nothing of both when it is known.
     pub async fn refuse(&self, origin: Origin, ending: Ending) -> Result<Answer, StoreError> {
-        self.step(Step::Refuse { origin, outcome: ending.outcome }, ending.note, vec![ending.message]).await
+        self.post_refusal(origin, ending).await?.answer().await
+    }
+
+    /// As [`Inbox::refuse`], in two parts as [`Inbox::post`].
+    pub async fn post_refusal(&self, origin: Origin, ending: Ending) -> Result<Posted, StoreError> {
+        self.queue(Step::Refuse { origin, outcome: ending.outcome }, ending.note, vec![ending.message]).await
     }
 
     /// From waiting to begun: only after [`Answer::Done`] may anything reach the leaf. [`Answer::Expired`] and [`Answer::Unknown`]
@@ -143,8 +147,14 @@ impl Inbox {
     }
 
     async fn step(&self, step: Step, note: Option<Note>, messages: Vec<Message>) -> Result<Answer, StoreError> {
-        let append = Append { messages, now: true, inbox: Some(Box::new((step, note))), ..Append::default() };
-        self.0.ask(|told| Request::Append(Append { told: Some(told), ..append })).await
+        self.queue(step, note, messages).await?.answer().await
+    }
+
+    async fn queue(&self, step: Step, note: Option<Note>, messages: Vec<Message>) -> Result<Posted, StoreError> {
+        let (told, answer) = oneshot::channel();
+        let append = Append { messages, now: true, inbox: Some(Box::new((step, note))), told: Some(told), ..Append::default() };
+        self.0.send(Request::Append(append)).await?;
+        Ok(Posted { log: self.0.clone(), answer })
     }
 
     async fn look<T, F>(&self, look: F) -> Result<T, StoreError>
@@ -187,7 +197,7 @@ pub(crate) fn correct(connection: &Connection, trusted: Stamp) -> rusqlite::Resu
 /// From a damaged file into a new one, as far as rows can be read. A command that cannot be read is lost, and the log of the
 /// program says so.
 pub(crate) fn carry_over(damaged: &Connection, fresh: &Connection) {
-    for (table, columns) in [("command", 17), ("known", 4), ("audit", 11)] {
+    for (table, columns) in [("command", 17), ("known", 5), ("audit", 11)] {
         let copy = || -> rusqlite::Result<()> {
             let mut read = damaged.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
             let mut rows = read.query([])?;

@@ -6,7 +6,7 @@ CREATE TABLE command (seq INTEGER PRIMARY KEY, source TEXT NOT NULL, who TEXT NO
 -- Dead ones are few among many that wait.
 CREATE INDEX command_dead ON command (seq) WHERE state = 2;
 -- Every command that was taken, by its source and id, so that one that comes again is known. outcome is empty until there is one.
-CREATE TABLE known (seq INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT, outcome TEXT NOT NULL);
+CREATE TABLE known (seq INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT, outcome TEXT NOT NULL, print INTEGER);
 CREATE UNIQUE INDEX known_id ON known (source, id) WHERE id IS NOT NULL;
 -- Who had what done, and what became of it. Rows only ever come at the right edge and go at the left.
 CREATE TABLE audit (n INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, boot INTEGER NOT NULL, since_boot_ms INTEGER NOT NULL,

@@ -14,14 +14,15 @@ use crate::request::Append;
 
 /// Commands remembered by their ids. More than wait at any time, and at the rate of a hub's queue months of them.
 const KEPT_KNOWN: i64 = 65_536;
-/// Dead commands kept. The oldest go first.
-const KEPT_DEAD: i64 = 1_000;
+/// Dead commands kept, each with its body. The oldest go first.
+const KEPT_DEAD: i64 = 200;
 
 /// One step.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Keep it, unless it is known.
-    Accept(NewCommand),
+    /// Keep it, unless it is known. `again`: its sender says that it may have sent it before, so one without an id is known by its
+    /// content.
+    Accept { command: NewCommand, again: bool },
     /// It is over before it began; the message beside the step says so. Nothing at all happens when it is known.
     Refuse { origin: Origin, outcome: &'static str },
     /// From waiting to begun.
@@ -67,10 +68,13 @@ pub(crate) fn withdraw(connection: &Connection, appends: &mut [Append]) -> rusql
     for append in appends {
         let Some((step, _)) = append.inbox.as_deref() else { continue };
         let idle = match step {
-            Step::Accept(NewCommand { origin, .. }) | Step::Refuse { origin, .. } if origin.id.is_empty() => false,
-            Step::Accept(NewCommand { origin, .. }) | Step::Refuse { origin, .. } => {
-                !seen.insert((origin.source.clone(), origin.id.clone())) || known(connection, origin)?.is_some()
+            // Nothing is appended beside it.
+            Step::Accept { command, .. } => {
+                seen.insert((command.origin.source.clone(), command.origin.id.clone()));
+                false
             }
+            Step::Refuse { origin, .. } if origin.id.is_empty() => false,
+            Step::Refuse { origin, .. } => !seen.insert((origin.source.clone(), origin.id.clone())) || known(connection, origin)?.is_some(),
             Step::Finish { seq, .. } => !finished.insert(*seq) || !is_open(connection, *seq)?,
             _ => false,
         };
@@ -101,11 +105,20 @@ pub(crate) fn apply(connection: &Connection, appends: &[Append], now: Stamp, wai
 impl Step {
     fn apply(&self, connection: &Connection, now: Stamp, waiting: bool) -> rusqlite::Result<Answer> {
         match self {
-            Step::Accept(command) => {
-                if let Some((seq, finished)) = known(connection, &command.origin)? {
+            Step::Accept { command, again } => {
+                let earlier = match (command.origin.id.is_empty(), again) {
+                    (false, _) => known(connection, &command.origin)?,
+                    (true, true) => known_by_content(connection, command)?,
+                    (true, false) => None,
+                };
+                if let Some((seq, finished)) = earlier {
                     return Ok(Answer::Known { seq, finished });
                 }
                 let seq = remember(connection, &command.origin, "")?;
+                if command.origin.id.is_empty() {
+                    let print = i64::from(command.print());
+                    connection.prepare_cached("UPDATE known SET print=? WHERE seq=?")?.execute((print, seq as i64))?;
+                }
                 entry::insert(connection, seq, command)?;
                 Ok(Answer::Done(seq))
             }
@@ -129,6 +142,18 @@ fn known(connection: &Connection, origin: &Origin) -> rusqlite::Result<Option<(u
     connection
         .prepare_cached("SELECT seq, outcome <> '' FROM known WHERE source=? AND id=?")?
         .query_row((&origin.source, &origin.id), |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+        .optional()
+}
+
+/// Without an id only the content tells, and only among the latest: whoever sends again does so soon.
+fn known_by_content(connection: &Connection, command: &NewCommand) -> rusqlite::Result<Option<(u64, bool)>> {
+    /// As many as any sender keeps in flight.
+    const LATEST: i64 = 1_024;
+    connection
+        .prepare_cached(
+            "SELECT seq, outcome <> '' FROM known WHERE source=?1 AND print=?2 AND seq > (SELECT max(seq) FROM known) - ?3 ORDER BY seq DESC",
+        )?
+        .query_row((&command.origin.source, i64::from(command.print()), LATEST), |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
         .optional()
 }
 

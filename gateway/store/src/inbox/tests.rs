@@ -72,6 +72,20 @@ async fn commands_without_an_id_are_all_new() {
 }
 
 #[tokio::test]
+async fn a_command_without_an_id_that_is_said_to_come_again_is_known_by_its_content() {
+    let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
+    let (log, inbox) = inbox_of(&dir, &clock);
+    let post = async |inbox: &Inbox, command, again| inbox.post(command, again).await.expect("queued").answer().await.expect("answered");
+    assert_eq!(post(&inbox, command(&clock, ""), true).await, Answer::Done(1), "it came the first time all the same");
+    assert_eq!(post(&inbox, command(&clock, ""), false).await, Answer::Done(2), "a new one that says the same");
+    log.close().await;
+    let (_log, inbox) = inbox_of(&dir, &clock);
+    assert_eq!(post(&inbox, command(&clock, ""), true).await, Answer::Known { seq: 2, finished: false });
+    let other = NewCommand { body: br#"{"write":{"setpoint":22}}"#.to_vec().into(), ..command(&clock, "") };
+    assert_eq!(post(&inbox, other, true).await, Answer::Done(3));
+}
+
+#[tokio::test]
 async fn an_outcome_is_told_once_however_often_it_is_found() {
     let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
     let (log, inbox) = inbox_of(&dir, &clock);
