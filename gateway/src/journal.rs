@@ -21,7 +21,7 @@ pub(crate) static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLo
 
 /// The filter of a level. `TIDEGATE_LOG` overrides it, in tracing's directives (`tidegate=debug`).
 pub(crate) fn filter(level: LogLevel) -> EnvFilter {
-    let configured = format!("{level},rumqttc=warn,rumqttd=warn");
+    let configured = format!("{level},rumqttc=warn");
     EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(configured))
 }
 

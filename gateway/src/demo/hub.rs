@@ -1,10 +1,12 @@
-//! The demo's hub: rumqttd on a loopback port, and a consumer that counts what arrives.
+//! The demo's hub: a Tidegate's own endpoint on a loopback port, as `tidegate hub` would run it, and a reader of its log that counts
+//! what arrives.
 //!
-//! rumqttd's own listener is used as it comes, which is fine here and nowhere else: only this process knows the port.
+//! The gateway above it connects as to Azure IoT Hub: TLS, with the authority that the hub made, and a token signed with its key.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    collections::{HashSet, VecDeque},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,9 +15,21 @@ use std::{
 };
 
 use anyhow::Context;
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
-use rumqttd::{Broker, ConnectionSettings, RouterConfig, ServerSettings};
+use secrecy::ExposeSecret;
+use tidegate_core::{
+    clock::SystemClock,
+    device::Proof,
+    dialect::identity::Identity,
+    id::{HubDeviceId, Name},
+    message::Message,
+    upstream::Fate,
+};
+use tidegate_endpoint::{C2dRules, Certificate, Hub, NewProof, Options, serve};
+use tidegate_store::{Log, LogOptions, Reader, ReaderOptions, Replay, State};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::records::{LogOutlet, StateRecords};
 
 /// What has arrived at the hub.
 #[derive(Debug, Default)]
@@ -26,87 +40,96 @@ pub(super) struct Arrived {
     pub(super) again: AtomicU64,
 }
 
+/// A hub that runs until the process ends.
+#[derive(Debug)]
+pub(super) struct DemoHub {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Its authority, in PEM.
+    pub(super) ca_file: PathBuf,
+    /// The gateway's key there.
+    pub(super) key_file: PathBuf,
+    /// What has arrived.
+    pub(super) arrived: Arc<Arrived>,
+}
+
+/// The gateway's id at the hub.
+pub(super) const DEVICE: &str = "demo";
 /// Ids remembered to tell a message that comes twice. Duplicates follow within a window of a few hundred messages, so this
 /// is plenty, and it keeps a demo that runs for days from growing.
 const REMEMBERED: usize = 1_000_000;
-/// How long the broker may take to listen.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the hub may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Messages read at once.
+const BATCH: usize = 512;
 
-/// A port that was free a moment ago.
-pub(super) fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// Starts the broker and the consumer; they run until the process ends (rumqttd cannot be stopped).
-pub(super) async fn start() -> anyhow::Result<(SocketAddr, Arc<Arrived>)> {
-    let address = free_port()?;
-    let connections = ConnectionSettings {
-        connection_timeout_ms: 5_000,
-        max_payload_size: 256 * 1024,
-        max_inflight_count: 200,
-        auth: None,
-        external_auth: None,
-        dynamic_filters: true,
-    };
-    let server = ServerSettings { name: "demo-hub".into(), listen: address, tls: None, next_connection_delay_ms: 1, connections };
-    let router = RouterConfig {
-        max_connections: 16,
-        max_outgoing_packet_count: 200,
-        max_segment_size: 1 << 20,
-        max_segment_count: 8,
-        ..RouterConfig::default()
-    };
-    let config = rumqttd::Config { id: 0, router, v4: Some(HashMap::from([("v4".to_owned(), server)])), ..rumqttd::Config::default() };
-    std::thread::Builder::new().name("demo-hub".into()).spawn(move || {
-        if let Err(error) = Broker::new(config).start() {
+/// Starts the hub in this folder, registers the gateway, and counts from then on.
+pub(super) async fn start(folder: &Path) -> anyhow::Result<DemoHub> {
+    let dir = folder.join("hub");
+    let clock = SystemClock::new("demo hub");
+    clock.trust(true);
+    let options = LogOptions { max_size: 64 << 20, commit_interval: Duration::from_millis(200), keep_delivered: Duration::ZERO };
+    let (log, _) = Log::open(&dir, options, clock.clone())?;
+    let (state, _) = State::open(&dir)?;
+    let hub = Hub::new(Arc::new(StateRecords(state)), Arc::new(LogOutlet(log.clone())), clock, C2dRules::default());
+    let tls = dir.join("tls");
+    let serving = serve(
+        hub.clone(),
+        Options {
+            tls: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            plain: None,
+            websocket: None,
+            hosts: Vec::new(),
+            certificate: Certificate::Own { dir: tls.clone(), owner: DEVICE.to_owned(), names: vec!["127.0.0.1".to_owned()] },
+            client_ca: None,
+            max_sessions: 16,
+        },
+        CancellationToken::new(),
+    );
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
             warn!(%error, "the demo's hub ended");
         }
-    })?;
-    let listening = async {
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, listening).await.context("the demo's hub does not listen")?;
+    });
+    let mut listening = hub.addresses();
+    let address = tokio::time::timeout(PATIENCE, listening.wait_for(|addresses| !addresses.is_empty())).await;
+    let address = address.context("the demo's hub does not listen")??[0].1;
+    let key_file = register(&hub, &dir).await?;
     let arrived = Arc::new(Arrived::default());
-    consume(address, arrived.clone()).await?;
-    Ok((address, arrived))
+    let reader = log.reader(&Name::new("demo")?, ReaderOptions { window: 2 * BATCH, replay: Replay::InOrder, ttl: None }).await?;
+    tokio::spawn(count(reader, arrived.clone()));
+    Ok(DemoHub { address, ca_file: tls.join("ca.pem"), key_file, arrived })
 }
 
-/// Subscribes, and counts from then on.
-async fn consume(address: SocketAddr, arrived: Arc<Arrived>) -> anyhow::Result<()> {
-    let mut options = MqttOptions::new("demo-consumer", address.ip().to_string(), address.port());
-    options.set_max_packet_size(1 << 20, 1 << 20);
-    let (client, mut events) = AsyncClient::new(options, 16);
-    client.subscribe("tidegate/#", QoS::AtLeastOnce).await?;
-    let subscribed = async {
-        loop {
-            if let Event::Incoming(Packet::SubAck(_)) = events.poll().await? {
-                return Ok::<_, rumqttc::ConnectionError>(());
+async fn register(hub: &Hub, dir: &Path) -> anyhow::Result<PathBuf> {
+    let identity = Identity::device(HubDeviceId::new(DEVICE)?);
+    let device = hub.create(&identity, NewProof::Keys { primary: None, secondary: None }, true, None).await?;
+    let Proof::Keys { primary, .. } = &device.proof else { anyhow::bail!("a device with keys has none") };
+    let file = dir.join("demo.key");
+    std::fs::write(&file, primary.to_base64().expose_secret())?;
+    Ok(file)
+}
+
+/// Reads what is durable at the hub, as a consumer does.
+async fn count(mut reader: Reader, arrived: Arc<Arrived>) {
+    let mut seen = Seen::default();
+    reader.begin();
+    loop {
+        let leased = match reader.lease(BATCH).await {
+            Ok(leased) => leased,
+            Err(error) => {
+                warn!(%error, "the demo's consumer ended");
+                return;
             }
-        }
-    };
-    tokio::time::timeout(PATIENCE, subscribed).await.context("the demo's hub does not take subscriptions")??;
-    tokio::spawn(async move {
-        // The client lives as long as the loop, or the loop would end.
-        let _client = client;
-        let mut seen = Seen::default();
-        loop {
-            match events.poll().await {
-                Ok(Event::Incoming(Packet::Publish(publish))) => match seen.is_new(&publish.payload) {
-                    true => arrived.unique.fetch_add(1, Relaxed),
-                    false => arrived.again.fetch_add(1, Relaxed),
-                },
-                Ok(_) => continue,
-                Err(error) => {
-                    warn!(%error, "the demo's consumer lost its connection");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    continue;
-                }
+        };
+        for leased in leased {
+            match seen.is_new(&leased.message) {
+                true => arrived.unique.fetch_add(1, Relaxed),
+                false => arrived.again.fetch_add(1, Relaxed),
             };
+            reader.settle(leased.ticket, Fate::Delivered);
         }
-    });
-    Ok(())
+    }
 }
 
 /// The latest messages' ids.
@@ -117,11 +140,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// A payload begins with its message's id (`{"id":"…"`), so the payload's first 48 bytes tell messages apart.
-    fn is_new(&mut self, payload: &[u8]) -> bool {
+    /// The gateway's message ids stay the same however often a message is sent.
+    fn is_new(&mut self, message: &Message) -> bool {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
-        payload.get(..48).unwrap_or(payload).hash(&mut hasher);
+        message.system.message_id.hash(&mut hasher);
         let id = hasher.finish();
         let new = self.ids.insert(id);
         if new {

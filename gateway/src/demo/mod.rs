@@ -1,8 +1,8 @@
 //! `tidegate demo`: the whole line on one machine, with nothing outside it.
 //!
-//! Simulated Modbus units (TCP, and RTU on a pty pair made here), the gateway as `tidegate run` would run it, a local
-//! broker that stands for the hub, and between the two a link that is cut and restored by itself. At the hub a consumer counts what
-//! arrives, so that "lost" is measured and not claimed. `--for` ends the demo by itself: the leaves stop, the log drains,
+//! Simulated Modbus units (TCP, and RTU on a pty pair made here), the gateway as `tidegate run` would run it, a second Tidegate
+//! as its hub, and between the two a link that is cut and restored by itself. At the hub a reader counts what
+//! arrived, so that "lost" is measured and not claimed. `--for` ends the demo by itself: the leaves stop, the log drains,
 //! and the exit code is 1 if anything was lost.
 
 mod hub;
@@ -22,7 +22,7 @@ use tidegate_core::quantity::Span;
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    hub::Arrived,
+    hub::{Arrived, DemoHub},
     link::Link,
     screen::{Figures, Screen},
 };
@@ -76,10 +76,10 @@ async fn run(args: &Args) -> Result<Exit> {
 }
 
 async fn play(args: &Args, folder: &Path) -> Result<Exit> {
-    let (hub, arrived) = hub::start().await?;
-    let link = Link::to(hub).await.context("the demo's link")?;
+    let hub = hub::start(folder).await?;
+    let link = Link::to(hub.address).await.context("the demo's link")?;
     let plant = plant::start().await?;
-    let configuration = configuration(folder, &plant, &link, page_address(args)?);
+    let configuration = configuration(folder, &plant, &hub, &link, page_address(args)?);
     std::fs::write(folder.join("tidegate.toml"), &configuration)?;
     let loaded = config::load(folder, &crate::kinds());
     let Some(config) = loaded.config else { bail!("its own configuration: {}", loaded.problems[0]) };
@@ -90,7 +90,7 @@ async fn play(args: &Args, folder: &Path) -> Result<Exit> {
         introduce(folder, &plant, args.duration.is_none(), &page);
     }
     let (figures, begun, files) = (Figures::default(), Instant::now(), run::Files::plain(folder.to_owned(), crate::kinds()));
-    let mut watch = Watch { gateway: &mut gateway, arrived: &arrived, figures, begun, switch, asked, files };
+    let mut watch = Watch { gateway: &mut gateway, arrived: &hub.arrived, figures, begun, switch, asked, files };
     watch.tide(&link, args.duration.map(|d| d.0), &mut Screen::new(args.json)).await?;
     let drained = watch.drain(&link).await?;
     let figures = watch.figures;
@@ -239,9 +239,8 @@ fn introduce(folder: &Path, plant: &plant::Plant, endless: bool, page: &Opened) 
     say("");
 }
 
-/// The configuration that a person would write for this plant. The payload begins with the message id, so that the
-/// consumer can tell a message that comes twice.
-fn configuration(folder: &Path, plant: &plant::Plant, link: &Link, page: SocketAddr) -> String {
+/// The configuration that a person would write for this plant.
+fn configuration(folder: &Path, plant: &plant::Plant, hub: &DemoHub, link: &Link, page: SocketAddr) -> String {
     let head = format!(
         r#"# Made by `tidegate demo`.
 config_version = 1
@@ -266,14 +265,19 @@ wait = "0s"
 
 [[upstream]]
 name = "hub"
-kind = "mqtt"
-address = "{link}"
-client_id = "demo"
-topic = "tidegate/{{leaf}}"
-payload = '{{"id":"{{id}}","leaf":"{{leaf}}","body":{{body}}}}'
+kind = "iothub"
+host = "{host}"
+port = {port}
+device_id = "{device}"
+key_file = "{key}"
+ca_file = "{ca}"
 "#,
         state = folder.join("state").display(),
-        link = link.address,
+        host = link.address.ip(),
+        port = link.address.port(),
+        device = hub::DEVICE,
+        key = hub.key_file.display(),
+        ca = hub.ca_file.display(),
     );
     format!("{head}{}", plant.configuration())
 }
