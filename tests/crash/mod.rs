@@ -4,5 +4,6 @@ mod commands;
 mod damage;
 mod failing_disk;
 mod kills;
+mod nested;
 mod power_cut;
 mod room;
