@@ -63,6 +63,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages read at once.
 const BATCH: usize = 512;
 
+/// A port that was free a moment ago.
+pub(super) fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
 /// Starts the hub in this folder, registers the gateway, and counts from then on.
 pub(super) async fn start(folder: &Path) -> anyhow::Result<DemoHub> {
     let dir = folder.join("hub");
