@@ -5,6 +5,8 @@
 
 mod archive;
 mod configuration;
+#[cfg(test)]
+mod contract;
 mod edit;
 mod facts;
 mod gauge;
