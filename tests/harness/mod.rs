@@ -26,7 +26,7 @@ mod tally;
 pub(crate) use broker::{Broker, Subscriber};
 pub(crate) use gateway::{Ended, Gateway, faketime_library, mqtt_upstream};
 pub(crate) use hub::Hub;
-pub(crate) use process::{Lines, Process};
+pub(crate) use process::{Lines, Process, command};
 pub(crate) use proxy::{FaultProxy, Flow};
 pub(crate) use scene::{QUICK_LOG, SCENE, Scene, outstanding};
 pub(crate) use slave::{Line, RtuSlave, TcpSlave, counting_adapter};

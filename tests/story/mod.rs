@@ -12,6 +12,7 @@ mod modbus_tcp;
 mod modbus_write;
 mod neighbours;
 mod outage;
+mod own_hub;
 mod refusal;
 mod reload;
 mod stopping;
