@@ -16,6 +16,9 @@
 use tidegate_core::catalogue::AdapterKind;
 
 pub mod modbus;
+pub mod schedule;
+pub mod serial;
+pub mod value;
 
 /// Every kind of adapter there is.
-pub const CATALOGUE: &[AdapterKind] = &[modbus::KIND];
+pub const CATALOGUE: &[AdapterKind] = &[modbus::KIND, serial::KIND];

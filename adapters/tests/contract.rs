@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use tidegate_adapters::{
     CATALOGUE,
     modbus::{plan::Table, simulator::Simulator, transport::Framing},
+    serial::simulator::Cable,
 };
 use tidegate_core::{
     adapter::Adapter,
@@ -32,12 +33,15 @@ struct Trial {
 impl Drop for Trial {
     fn drop(&mut self) {
         self.leaves.abort();
+        // A port's name; an address of the network is no file.
+        std::fs::remove_file(&self.address).ok();
     }
 }
 
 async fn trial(kind: &AdapterKind) -> Trial {
     match kind.name {
         "modbus" => modbus("127.0.0.1:0").await,
+        "serial" => serial(&fresh_name()),
         other => panic!("how are leaves for '{other}' simulated? Say so here"),
     }
 }
@@ -46,6 +50,7 @@ async fn trial(kind: &AdapterKind) -> Trial {
 async fn again(kind: &AdapterKind, address: &str) -> Trial {
     match kind.name {
         "modbus" => modbus(address).await,
+        "serial" => serial(address),
         other => panic!("how are leaves for '{other}' simulated? Say so here"),
     }
 }
@@ -69,6 +74,26 @@ async fn modbus(address: &str) -> Trial {
          [[device.point]]\nname = \"p\"\nregister = \"holding\"\naddress = 0\n"
     );
     Trial { section: toml::from_str(&section).expect("TOML"), leaves, address }
+}
+
+/// A name for a port that is not there yet.
+fn fresh_name() -> String {
+    std::env::temp_dir().join(format!("tidegate-contract-{}-{:016x}", std::process::id(), fastrand::u64(..))).display().to_string()
+}
+
+/// Speaks every 30 ms. The name is a link, as udev makes them, because each pty has another number.
+fn serial(address: &str) -> Trial {
+    let cable = Cable::lay().expect("a pty");
+    std::fs::remove_file(address).ok();
+    std::os::unix::fs::symlink(&cable.path, address).expect("a link");
+    let leaves = tokio::spawn(async move {
+        cable.speak(Duration::from_millis(30), || b"p=42\r\n".to_vec()).await.ok();
+    });
+    let section = format!(
+        "port = \"{address}\"\nframe = {{ type = \"line\" }}\n[[device]]\nid = \"leaf\"\n[[device.message]]\nparser = \"pairs\"\n\
+         point = [{{ name = \"p\" }}]\n"
+    );
+    Trial { section: toml::from_str(&section).expect("TOML"), leaves, address: address.to_owned() }
 }
 
 fn plan(kind: &AdapterKind, section: &Json) -> AdapterPlan {

@@ -22,12 +22,10 @@ pub mod link;
 pub mod plan;
 mod question;
 mod rtu;
-pub mod schedule;
 pub mod simulator;
 mod tap;
 pub mod transport;
 pub mod unit;
-pub mod value;
 mod write;
 
 use std::{fmt, future::pending, sync::Arc};
@@ -44,6 +42,7 @@ use tidegate_core::{
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+pub use crate::{schedule, value};
 pub use check::Checked;
 pub use tap::Wire;
 

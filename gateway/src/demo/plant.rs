@@ -38,8 +38,8 @@ pub(super) async fn start() -> Result<Plant> {
             warn!(%error, "the demo's TCP devices ended");
         }
     });
-    let (device, mut line) = SerialStream::pair().context("a pty pair")?;
-    line.set_exclusive(false).context("a pty pair")?;
+    // Not locked by us, so that the gateway can lock it.
+    let (device, line) = SerialStream::pair().context("a pty pair")?;
     let rtu = PathBuf::from(line.name().context("a pty without a name")?);
     let units = simulate(RTU_UNITS);
     tokio::spawn(async move {

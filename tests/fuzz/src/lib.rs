@@ -6,4 +6,6 @@
 //! What is looked for: a panic, a hang, growth without bound, and decoders that disagree with their encoders.
 
 #[cfg(test)]
+mod serial;
+#[cfg(test)]
 mod targets;

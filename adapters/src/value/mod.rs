@@ -1,4 +1,4 @@
-//! What registers mean: every type in every order, both ways.
+//! What registers mean: every type in every order, both ways. Layouts of bytes on serial lines use the same.
 //!
 //! Pure functions, no I/O. [`Shape::decode`] takes any words and never panics; what are no digits, no text or not
 //! enough words is [`NotAValue`]. [`Shape::encode`] is its inverse and refuses what does not fit.
@@ -60,7 +60,7 @@ impl Layout {
     /// All.
     pub const ALL: [Layout; 4] = [Layout::HighFirst, Layout::LowFirst, Layout::HighOnly, Layout::LowOnly];
 
-    pub(super) fn bytes_per_word(self) -> usize {
+    pub(crate) fn bytes_per_word(self) -> usize {
         if matches!(self, Layout::HighFirst | Layout::LowFirst) { 2 } else { 1 }
     }
 }
