@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{board::AdapterRow, leaf::Order};
 
-/// Takes orders for leaves: an adapter's runner, or the endpoint.
+/// Takes orders for leaves: an adapter's runner. Whoever else has leaves to serve implements it and attaches them.
 pub trait Taker: Send + Sync + fmt::Debug {
     /// Hands an order over without waiting; gives it back when there is no room now.
     fn offer(&self, order: Order) -> Result<(), Order>;
