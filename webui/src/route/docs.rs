@@ -35,6 +35,9 @@ impl Modify for Security {
 /// (a role that is missing, too many requests).
 pub(super) fn finish(openapi: &mut OpenApi) {
     let problem = RefOr::Ref(Ref::from_schema_name("Problem"));
+    // The router's word for "the rest of the path" is not OpenAPI's.
+    let paths = std::mem::take(&mut openapi.paths.paths);
+    openapi.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for item in openapi.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in methods.into_iter().flatten() {
