@@ -1,7 +1,7 @@
 //! `tidegate demo`: the whole line on one machine, with nothing outside it.
 //!
-//! Simulated Modbus units (TCP, and RTU on a pty pair made here), the gateway as `tidegate run` would run it, a second Tidegate
-//! as its hub, and between the two a link that is cut and restored by itself. At the hub a reader counts what
+//! Simulated Modbus units (TCP, and RTU on a pty pair made here), a scale on another pty, the gateway as `tidegate run`
+//! would run it, a second Tidegate as its hub, and between the two a link that is cut and restored by itself. At the hub a reader counts what
 //! arrived, so that "lost" is measured and not claimed. `--for` ends the demo by itself: the leaves stop, the log drains,
 //! and the exit code is 1 if anything was lost.
 
@@ -221,13 +221,14 @@ fn scratch() -> Result<std::path::PathBuf> {
 }
 
 fn introduce(folder: &Path, plant: &plant::Plant, endless: bool, page: &Opened) {
-    say("Tidegate demo: simulated Modbus devices, the gateway, and a hub, all on this machine.");
+    say("Tidegate demo: simulated devices, the gateway, and a hub, all on this machine.");
     say(&format!(
-        "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}",
+        "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}, a scale on the serial line {}",
         plant::TCP_UNITS,
         plant.tcp,
         plant::RTU_UNITS,
-        plant.rtu.display()
+        plant.rtu.display(),
+        plant.scale.display()
     ));
     let code = page.code.as_ref().map(|code| format!("   claim it with the code {code}")).unwrap_or_default();
     say(&format!("  page           {}{code}", page.url));

@@ -1,12 +1,19 @@
-//! The demo's plant: simulated Modbus units on TCP, and on an RTU line made of a pty pair.
+//! The demo's plant: simulated Modbus units on TCP, and on an RTU line made of a pty pair; a scale on another pty pair.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use tidegate_adapters::modbus::{
-    plan::Table,
-    simulator::{Simulator, counter, sine},
-    transport::Framing,
+use tidegate_adapters::{
+    modbus::{
+        plan::Table,
+        simulator::{Simulator, counter, sine},
+        transport::Framing,
+    },
+    serial::simulator::Cable,
     value::{Kind, Order, Shape},
 };
 use tidegate_core::reading::Value;
@@ -24,6 +31,7 @@ pub(super) const RTU_UNITS: u8 = 3;
 pub(super) struct Plant {
     pub(super) tcp: SocketAddr,
     pub(super) rtu: PathBuf,
+    pub(super) scale: PathBuf,
     /// Keeps the line's other end from hanging up while the gateway is not on it.
     _line: SerialStream,
 }
@@ -47,7 +55,36 @@ pub(super) async fn start() -> Result<Plant> {
             warn!(%error, "the demo's RTU devices ended");
         }
     });
-    Ok(Plant { tcp, rtu, _line: line })
+    Ok(Plant { tcp, rtu, scale: scale()?, _line: line })
+}
+
+/// How often the scale prints its weight.
+const SCALE_PRINTS: Duration = Duration::from_millis(200);
+
+/// How long it takes for the load to come and go.
+const LOAD: Duration = Duration::from_secs(30);
+
+/// A scale that prints by itself, while a load comes and goes; now and then the cable bites a character.
+fn scale() -> Result<PathBuf> {
+    let cable = Cable::lay().context("a pty for the scale")?;
+    let path = cable.path.clone();
+    let (begun, mut printed) = (std::time::Instant::now(), 0_u32);
+    let print = move || {
+        printed += 1;
+        let turn = begun.elapsed().as_secs_f64() / LOAD.as_secs_f64();
+        let weight = 12.0 + 12.0 * (turn * std::f64::consts::TAU).sin();
+        let mut line = format!("ST,GS,{weight:+9.2}kg\r\n").into_bytes();
+        if printed.is_multiple_of(50) {
+            line[8] = 0xff;
+        }
+        line
+    };
+    tokio::spawn(async move {
+        if let Err(error) = cable.speak(SCALE_PRINTS, print).await {
+            warn!(%error, "the demo's scale ended");
+        }
+    });
+    Ok(path)
 }
 
 fn shape(kind: Kind) -> Shape {
@@ -76,7 +113,7 @@ fn simulate(units: u8) -> Simulator {
 }
 
 impl Plant {
-    /// The two adapters' sections.
+    /// The adapters' sections.
     pub(super) fn configuration(&self) -> String {
         let tcp = format!(
             "\n[[adapter]]\nname = \"plant\"\nkind = \"modbus\"\ntransport = \"tcp\"\naddress = \"{}\"\ntimeout = \"200ms\"\n",
@@ -87,8 +124,31 @@ impl Plant {
             self.rtu.display()
         );
         let units = |name: &str, count: u8| (1..=count).map(|unit| device(name, unit)).collect::<String>();
-        format!("{tcp}{}{rtu}{}", units("boiler", TCP_UNITS), units("meter", RTU_UNITS))
+        let scale = scale_section(&self.scale);
+        format!("{tcp}{}{rtu}{}{scale}", units("boiler", TCP_UNITS), units("meter", RTU_UNITS))
     }
+}
+
+fn scale_section(port: &Path) -> String {
+    format!(
+        r#"
+[[adapter]]
+name = "scale-line"
+kind = "serial"
+port = "{}"
+frame = {{ type = "line", max_length = 64 }}
+
+[[adapter.device]]
+id = "scale"
+silent_after = "5s"
+
+[[adapter.device.message]]
+parser = "regex"
+pattern = '^(?<state>ST|US),GS,(?<weight>[-+ ]*[0-9.]+) *kg$'
+point = [{{ name = "weight", unit = "kg" }}, {{ name = "state", type = "text" }}]
+"#,
+        port.display()
+    )
 }
 
 fn device(name: &str, unit: u8) -> String {
