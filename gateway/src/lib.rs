@@ -40,6 +40,7 @@ pub mod exit;
 pub mod journal;
 mod killpoint;
 mod local;
+pub mod metrics;
 pub mod run;
 pub mod service;
 

@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, Kinds},
     control::{self, Ask, Request},
     exit::Exit,
-    journal, local,
+    journal, local, metrics,
     service::{Ends, Service},
     twin::{self, Laid},
     unit::{Stage, Unit},
@@ -190,6 +190,14 @@ async fn start(config: Config, requests: mpsc::Sender<Request>, path: &Path, kin
         }),
     });
     open_page(&mut gateway, requests, path, kinds)?;
+    if let Some(listen) = gateway.config().metrics.listen {
+        let parts = gateway.parts().clone();
+        gateway.supervise(Unit {
+            name: "metrics".into(),
+            stage: Stage::Control,
+            factory: Box::new(move |stop| Box::pin(metrics::serve(listen, parts.clone(), stop))),
+        });
+    }
     if let Some(every) = sd_notify::watchdog_enabled() {
         let parts = gateway.parts().clone();
         gateway.supervise(Unit {
