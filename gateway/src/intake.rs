@@ -81,7 +81,7 @@ impl Intake {
     fn fits(&self, message: &Message) -> bool {
         let Err(why) = message.check() else { return true };
         count(&self.row.rejected, 1);
-        if self.health.raise(Condition::MessageRejected, self.name.as_str(), format!("{}: {why}", message.leaf), self.clock.now().wall) {
+        if self.health.raise(Condition::MessageRejected, message.leaf.as_str(), why.to_string(), self.clock.now().wall) {
             error!(adapter = %self.name, leaf = %message.leaf, %why, "message can never be sent, given up");
         }
         false

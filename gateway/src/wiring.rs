@@ -337,9 +337,10 @@ impl Gateway {
         self.parts.board.forget_adapter(name);
         self.parts.live.forget(name);
         self.parts.looks.forget(name);
-        self.parts.health.forget(name.as_str());
+        self.parts.health.forget(Condition::OF_ADAPTER, name.as_str());
+        self.parts.health.forget(Condition::OF_UNIT, &unit);
         for section in self.config.adapters.iter().filter(|section| section.name == *name) {
-            section.plan.leaves.iter().for_each(|leaf| self.parts.health.forget(leaf.id.as_str()));
+            section.plan.leaves.iter().for_each(|leaf| self.parts.health.forget(Condition::OF_LEAF, leaf.id.as_str()));
         }
     }
 
@@ -381,7 +382,8 @@ impl Gateway {
         self.supervisor.stop(&unit).await;
         self.parts.pulses.forget(&unit);
         self.parts.board.forget_upstream(name);
-        self.parts.health.forget(name.as_str());
+        self.parts.health.forget(Condition::OF_UPSTREAM, name.as_str());
+        self.parts.health.forget(Condition::OF_UNIT, &unit);
     }
 }
 

@@ -125,6 +125,23 @@ catalogue! {
         "See the detail; if it comes again, please report it with a support bundle.";
 }
 
+impl Condition {
+    /// What can be wrong with an adapter.
+    pub const OF_ADAPTER: &[Condition] = &[Condition::BusDown];
+    /// With a leaf.
+    pub const OF_LEAF: &[Condition] = &[Condition::LeafSilent, Condition::LeafGarbled, Condition::LeafRefuses, Condition::MessageRejected];
+    /// With an upstream.
+    pub const OF_UPSTREAM: &[Condition] = &[
+        Condition::HubUnreachable,
+        Condition::HubRefused,
+        Condition::HubTakenOver,
+        Condition::UpstreamUnusable,
+        Condition::MessageRejected,
+    ];
+    /// With a part that runs.
+    pub const OF_UNIT: &[Condition] = &[Condition::UnitRestarted];
+}
+
 /// One thing that is wrong now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -207,9 +224,10 @@ impl Health {
         was
     }
 
-    /// Forget a subject that is no longer configured.
-    pub fn forget(&self, subject: &str) {
-        self.entries().retain(|(_, s), _| s != subject);
+    /// Forget a subject that is no longer configured: these conditions of it, because an adapter, a leaf and an upstream may share
+    /// one name.
+    pub fn forget(&self, conditions: &[Condition], subject: &str) {
+        self.entries().retain(|(condition, s), _| s != subject || !conditions.contains(condition));
         self.0.changed.send_modify(|n| *n += 1);
     }
 
@@ -237,6 +255,15 @@ mod tests {
         assert_eq!((list.len(), list[0].detail.as_str(), list[0].since), (1, "time-out", Timestamp(1)));
         assert!(health.clear(Condition::BusDown, "bus"));
         assert!(!health.clear(Condition::BusDown, "bus"));
+    }
+
+    #[test]
+    fn what_is_no_longer_configured_is_forgotten_and_its_namesake_is_not() {
+        let health = Health::default();
+        health.raise(Condition::BusDown, "plant", "refused", Timestamp(1));
+        health.raise(Condition::HubUnreachable, "plant", "refused", Timestamp(1));
+        health.forget(Condition::OF_ADAPTER, "plant");
+        assert_eq!(health.list().iter().map(|entry| entry.code).collect::<Vec<_>>(), ["hub-unreachable"]);
     }
 
     #[test]
