@@ -22,6 +22,7 @@ pub mod board;
 pub mod events;
 pub mod live;
 pub mod look;
+mod opening;
 pub mod pulse;
 pub mod records;
 pub mod supervise;

@@ -8,7 +8,7 @@
 //! Applying a changed configuration happens here too, because it is the same diagram drawn again for the parts that
 //! changed; the log is never touched by it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value as Json, json};
 use tidegate_core::{
@@ -17,10 +17,10 @@ use tidegate_core::{
     id::Name,
 };
 use tidegate_endpoint::Hub;
-use tidegate_store::{Log, LogOptions, ReaderOptions, State, StoreError};
+use tidegate_store::{Log, ReaderOptions, State, StoreError};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use crate::{
     board::Board,
@@ -33,8 +33,8 @@ use crate::{
     look::Looks,
     method::Methods,
     normalise::Normaliser,
+    opening,
     pulse::Pulses,
-    records::{LogOutlet, StateRecords},
     router::{
         self, Router,
         route::{Runner, Taker},
@@ -103,7 +103,7 @@ impl Gateway {
 
     /// As [`Gateway::start`], with the main loop's ear, so that methods of the hub can ask it too.
     pub async fn start_with(config: Config, control: Option<mpsc::Sender<crate::control::Request>>) -> Result<Self, StoreError> {
-        let parts = open(&config)?;
+        let parts = opening::open(&config)?;
         let facts = watch::Sender::new(Facts::of(&config));
         let supervisor = Supervisor::new(parts.health.clone(), parts.clock());
         let router = router(&config, &parts);
@@ -407,47 +407,4 @@ const UPSTREAM: &str = "upstream";
 
 fn unit_name(what: &str, name: &Name) -> String {
     format!("{what} {name}")
-}
-
-/// Opens the log of this configuration, and says what was found.
-fn open(config: &Config) -> Result<Parts, StoreError> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| "unknown".to_owned());
-    let clock = SystemClock::new(&boot);
-    let health = Health::default();
-    let state_dir = &config.gateway.state_dir;
-    let max_size = config.log.max_size.unwrap_or_else(|| default_room(state_dir));
-    let options = LogOptions { max_size, commit_interval: config.log.commit_interval, keep_delivered: config.log.keep_delivered };
-    let (log, opening) = Log::open(state_dir, options, clock.clone())?;
-    let (state, state_opening) = State::open(state_dir)?;
-    let salvaged = [
-        (Condition::LogSalvaged, opening.salvaged.map(|salvage| salvage.to_string())),
-        (Condition::StateSalvaged, state_opening.salvaged.map(|salvage| salvage.to_string())),
-    ];
-    for (condition, detail) in salvaged {
-        if let Some(detail) = detail {
-            error!("{detail}");
-            health.raise(condition, "", detail, clock.now().wall);
-        }
-    }
-    info!(folder = %state_dir.display(), max_size, "log open");
-    let (records, outlet) = (StateRecords(state.clone()), LogOutlet(log.clone()));
-    let hub = Hub::new(Arc::new(records), Arc::new(outlet), clock.clone(), endpoint::rules(&config.endpoint));
-    Ok(Parts {
-        log,
-        state,
-        hub,
-        board: Board::default(),
-        live: Live::default(),
-        looks: Looks::default(),
-        health,
-        clock,
-        pulses: Pulses::default(),
-    })
-}
-
-/// A tenth of the file system, at least 64 MiB.
-fn default_room(dir: &Path) -> u64 {
-    const LEAST: u64 = 64 << 20;
-    let of = |dir: &Path| rustix::fs::statvfs(dir).map(|fs| fs.f_blocks * fs.f_frsize / 10).ok();
-    dir.ancestors().find_map(of).unwrap_or(LEAST).max(LEAST)
 }

@@ -1,3 +1,5 @@
+//! Routing queries: functions by their names, and errors that point into whatever anybody may write.
+
 use proptest::prelude::*;
 
 use super::{Query, Source, function::Function};
