@@ -59,7 +59,7 @@ export function controls(schema: Json | undefined, root: Schema): Control[] {
   const properties = object["properties"];
   const required = Array.isArray(object["required"]) ? object["required"] : [];
   if (!isObject(properties)) return [];
-  return Object.entries(properties).flatMap(([name, raw]) => {
+  const all = Object.entries(properties).flatMap(([name, raw]): Control[] => {
     const one = resolved(raw, root);
     const types = typesOf(one);
     const choices = choicesOf(one, root);
@@ -77,8 +77,10 @@ export function controls(schema: Json | undefined, root: Schema): Control[] {
       needed: required.includes(name),
       example: Array.isArray(examples) ? String(examples[0] ?? "") : "",
       fallback: one["default"] ?? null,
-    } satisfies Control;
+    };
   });
+  // What must be said comes first; a schema sorts by the alphabet.
+  return all.sort((a, b) => Number(b.needed) - Number(a.needed));
 }
 
 /** A number or a text, such as an address in decimal or hexadecimal. */

@@ -152,7 +152,7 @@ export const de: Words = {
   "storage.used": "Belegt",
   "storage.written": "Seit dem Start geschrieben",
   "storage.flushes": "Schreibvorgänge",
-  "storage.per_flush": "{flushes}, je {each} Nachrichten",
+  "storage.per_flush": "{flushes}, je {each} Nachr.",
   "clock.title": "Uhr",
   "clock.trusted": "gestellt",
   "clock.untrusted": "nicht gestellt",

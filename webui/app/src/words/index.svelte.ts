@@ -21,6 +21,11 @@ class Speech {
     document.documentElement.lang = this.lang;
   }
 
+  /** For numbers and times: the reader's own region, if it speaks the page's language. */
+  get locale(): string {
+    return navigator.languages.find((tag) => tag.toLowerCase().startsWith(this.lang)) ?? this.lang;
+  }
+
   choose(lang: Lang): void {
     this.lang = lang;
     document.documentElement.lang = lang;
