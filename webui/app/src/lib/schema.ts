@@ -66,8 +66,8 @@ export function controls(schema: Json | undefined, root: Schema): Control[] {
     const kind = choices.length ? "choice" : types.includes("boolean") ? "flag" : types.includes("integer") && !types.includes("string") ? "whole" : types.includes("number") ? "number" : types.includes("string") || untagged(one, root) ? "text" : null;
     if (!kind) return [];
     const limit = (key: string) => (typeof one[key] === "number" ? one[key] : null);
-    const examples = one["examples"];
-    return {
+    const examples = isObject(raw) ? raw["examples"] : null;
+    return [{
       name,
       kind,
       hint: typeof one["description"] === "string" ? one["description"] : "",
@@ -77,7 +77,7 @@ export function controls(schema: Json | undefined, root: Schema): Control[] {
       needed: required.includes(name),
       example: Array.isArray(examples) ? String(examples[0] ?? "") : "",
       fallback: one["default"] ?? null,
-    };
+    }];
   });
   // What must be said comes first; a schema sorts by the alphabet.
   return all.sort((a, b) => Number(b.needed) - Number(a.needed));

@@ -307,7 +307,6 @@ export const de: Words = {
   "config.new": "Neue Gerätedatei",
   "config.changed": "Geändert",
   "config.discard": "Meine Änderungen verwerfen",
-  "config.theirs": "Jemand anders hat die Dateien inzwischen geändert. Ihr Text bleibt; vor dem Anwenden sehen Sie beides.",
   "config.readonly": "Das Gateway darf in {path} nicht schreiben: die Dateien sind hier lesbar und dort änderbar.",
   "history.none": "Noch keine Änderung",
   "history.none.text": "Jede Änderung von hier oder vom Hub bleibt mit wer, wann und warum.",
@@ -488,4 +487,10 @@ export const de: Words = {
   "health.title.unit-restarted": "Ein Teil wurde neu gestartet",
   "health.cause.unit-restarted": "Er traf auf einen Fehler, den er selbst nicht behandeln konnte.",
   "health.todo.unit-restarted": "Siehe Einzelheiten; wenn es wiederkommt, bitte mit einem Support-Paket melden.",
+  "change.theirs.files": "Von Ihnen ist nichts verloren. Sehen Sie sich die andere Fassung an und entscheiden Sie dann.",
+  "change.see": "Ansehen",
+  "config.clash": "Jemand anders hat {file} gleichzeitig geändert",
+  "config.clash.see": "Der andere Text",
+  "config.clash.theirs": "Den anderen nehmen, meinen verwerfen",
+  "config.clash.mine": "Meinen behalten, den anderen ersetzen",
 };

@@ -305,7 +305,6 @@ export const en = {
   "config.new": "New file for devices",
   "config.changed": "Changed",
   "config.discard": "Throw away my changes",
-  "config.theirs": "Somebody else changed the files in the meantime. Your text is kept; you will see both before anything is applied.",
   "config.readonly": "The gateway may not write in {path}: the files can be read here and changed there.",
   "history.none": "No change yet",
   "history.none.text": "Every change made here or from the hub is kept with who, when and why.",
@@ -486,4 +485,10 @@ export const en = {
   "health.title.unit-restarted": "A part was restarted",
   "health.cause.unit-restarted": "It met an error that it could not handle itself.",
   "health.todo.unit-restarted": "See the detail; if it comes again, please report it with a support bundle.",
+  "change.theirs.files": "Nothing of yours is lost. See what they wrote, then decide.",
+  "change.see": "See what changed",
+  "config.clash": "Somebody else changed {file} while you did",
+  "config.clash.see": "Their text",
+  "config.clash.theirs": "Take theirs, drop mine",
+  "config.clash.mine": "Keep mine, replace theirs",
 } as const;

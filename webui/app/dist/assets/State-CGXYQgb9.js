@@ -1,1 +1,0 @@
-import{p as r,t as p,a as c,m as d,s as f,b as l,c as m,o as u,f as i}from"./index-D8mP2L6C.js";var _=i("<span> </span>");function g(s,a){r(a,!0);const e={good:"good",uncertain:"warn",bad:"bad",silent:"bad",unknown:""};var t=_(),n=u(t,!0);p(o=>{d(t,1,`tag ${e[a.state]??""}`),f(n,o)},[()=>c(`state.${a.state}`)]),l(s,t),m()}export{g as S};
