@@ -493,4 +493,5 @@ export const de: Words = {
   "config.clash.see": "Der andere Text",
   "config.clash.theirs": "Den anderen nehmen, meinen verwerfen",
   "config.clash.mine": "Meinen behalten, den anderen ersetzen",
+  "step.read": "Schlüssel und Zertifikate lesen",
 };

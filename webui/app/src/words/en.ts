@@ -491,4 +491,5 @@ export const en = {
   "config.clash.see": "Their text",
   "config.clash.theirs": "Take theirs, drop mine",
   "config.clash.mine": "Keep mine, replace theirs",
+  "step.read": "Read keys and certificates",
 } as const;

@@ -116,7 +116,7 @@ export async function open(chrome, base, options = {}) {
 export async function accessible(page, name) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
-  const told = found.violations.map((one) => `${one.id} (${one.nodes.length}): ${one.nodes[0]?.html.slice(0, 160)}`);
+  const told = found.violations.map((one) => `${one.id} (${one.nodes.length}): ${one.nodes[0]?.html.slice(0, 160)} ${one.nodes[0]?.any[0]?.message.slice(0, 200) ?? ""}`);
   check(told.length === 0, `${name}: axe finds ${told.join("; ")}`);
 }
 
@@ -126,6 +126,9 @@ export async function fits(page, name) {
 }
 
 export const shot = (page, name) => page.screenshot({ path: join(artefacts, `${name}.png`), fullPage: true });
+
+/** What is on the screen, as the README shows it: `npm run pictures` takes these over. */
+export const picture = (page, name) => page.screenshot({ path: join(artefacts, `picture-${name}.png`) });
 
 export const PASSWORD = "a sentence that is long";
 

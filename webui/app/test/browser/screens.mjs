@@ -3,7 +3,7 @@
 import { gzipSync } from "node:zlib";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { accessible, binary, check, claim, codeOf, fits, freePort, login, open, project, shot, start, until } from "./harness.mjs";
+import { accessible, binary, check, claim, codeOf, fits, freePort, login, open, picture, project, shot, start, until } from "./harness.mjs";
 
 const SIZES = [{ width: 1280, height: 860 }, { width: 390, height: 800 }];
 const SCREENS = {
@@ -118,13 +118,20 @@ export const stories = {
     // The demo cuts the link by itself now and then; the switch ends that.
     await until("the link to be cut", async () => {
       const cut = page.getByRole("button", { name: "Cut the link" });
-      if (await cut.isVisible()) await cut.click();
+      // It may become the other button between the look and the click.
+      if (await cut.isVisible()) await cut.click({ timeout: 1_000 }).catch(() => {});
       return (await page.getByText("Held back").count()) > 0 && (await page.getByRole("button", { name: "Restore the link" }).isVisible());
     });
-    await until("the tide to rise", async () => (await waiting()) > 60);
+    await until("the tide to rise", async () => (await waiting()) > 200);
+    await picture(page, "tide");
     await shot(page, "overview-held-1280-light");
     await page.emulateMedia({ colorScheme: "dark" });
     await shot(page, "overview-held-1280-dark");
+    await page.goto(`${base}/devices/boiler-1/trend`);
+    await page.locator(".u-over").waitFor();
+    await picture(page, "trend");
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.goto(base);
     await page.getByRole("button", { name: "Restore the link" }).click();
     await until("the tide to run out", async () => (await waiting()) < 40);
     check(page.faults.length === 0, page.faults.join("\n"));

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { accessible, binary, check, codeOf, fits, folder, freePort, open, PASSWORD, project, shot, start, until } from "./harness.mjs";
+import { accessible, binary, check, codeOf, fits, folder, freePort, open, PASSWORD, picture, project, shot, start, until } from "./harness.mjs";
 
 async function device() {
   const port = await freePort();
@@ -92,6 +92,7 @@ export const stories = {
     await accessible(page, "setup: upstream");
     await fits(page, "setup: upstream");
     await shot(page, "setup-3-390-light");
+    await picture(page, "upstream");
     await page.getByRole("button", { name: "Review the change" }).click();
 
     screens += 1;
@@ -118,7 +119,10 @@ export const stories = {
     await page.getByText(/holding 100 · u16 · × 0.1/).waitFor();
     await accessible(page, "find");
     await fits(page, "find");
-    await shot(page, "find-390-light");
+    await shot(page, "find-filled-390-light");
+    await page.mouse.wheel(0, 420);
+    await page.waitForFunction(() => scrollY > 300);
+    await picture(page, "find");
     check(page.faults.length === 0, page.faults.join("\n"));
     site.remove();
     return { setup_seconds: Math.round(seconds * 10) / 10, setup_screens: screens };
