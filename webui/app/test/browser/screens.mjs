@@ -115,12 +115,14 @@ export const stories = {
     await page.goto(base);
     const waiting = async () => Number((await page.locator('[data-figure="waiting"]').innerText()).replace(/\D/g, ""));
     await page.locator('[data-figure="waiting"]').waitFor();
-    // The demo cuts the link by itself now and then; the switch ends that.
-    await until("the link to be cut", async () => {
+    // The demo cuts the link by itself now and then, until somebody uses the switch: only our own cut counts.
+    let ours = false;
+    page.on("request", (request) => (ours ||= request.url().endsWith("/demo/link") && request.postDataJSON()?.up === false));
+    await until("the link to be cut by us", async () => {
       const cut = page.getByRole("button", { name: "Cut the link" });
       // It may become the other button between the look and the click.
-      if (await cut.isVisible()) await cut.click({ timeout: 1_000 }).catch(() => {});
-      return (await page.getByText("Held back").count()) > 0 && (await page.getByRole("button", { name: "Restore the link" }).isVisible());
+      if (!ours && (await cut.isVisible())) await cut.click({ timeout: 1_000 }).catch(() => {});
+      return ours && (await page.getByText("Held back").count()) > 0;
     });
     await until("the tide to rise", async () => (await waiting()) > 200);
     await picture(page, "tide");
