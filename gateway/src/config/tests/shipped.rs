@@ -43,7 +43,9 @@ fn the_example_of_every_kind_is_fine() {
         let loaded = check_text(&format!("{HEAD}{example}"), &kinds);
         keeps_its_promises(&loaded);
         let config = loaded.config.unwrap_or_else(|| panic!("{kind}: {:?}", texts(&loaded.problems)));
-        assert_eq!(config.adapters.len() + config.upstreams.len(), 1, "{kind}: one section");
+        let shown = config.adapters.iter().map(|section| section.kind).chain(config.upstreams.iter().map(|section| section.kind));
+        let shown: Vec<_> = shown.collect();
+        assert!(!shown.is_empty() && shown.iter().all(|of| *of == kind), "{kind}: its example shows {shown:?}");
     }
     assert!(!kinds.adapters.is_empty() && !kinds.upstreams.is_empty());
 }
