@@ -22,6 +22,7 @@ mod overlay;
 mod own;
 mod parse;
 mod raw;
+mod rest;
 mod schema;
 mod section;
 mod source;

@@ -4,13 +4,13 @@ use serde_json::{Map, Value as Json, json};
 use tidegate_core::{
     catalogue::{AdapterPlan, UpstreamPlan},
     id::Name,
-    problem::{Problems, Step},
+    problem::Problems,
 };
 use tidegate_store::Replay;
 
 use super::{
-    AdapterSection, Kinds, UpstreamSection, raw, schema,
-    tree::{Node, table_to_json},
+    AdapterSection, Kinds, UpstreamSection, raw, rest, schema,
+    tree::{Node, Table, Value, table_to_json},
 };
 use crate::router::Sign;
 
@@ -102,10 +102,10 @@ pub(super) fn with_common_keys<R: schemars::JsonSchema>(mut kind: Json) -> Json 
 }
 
 /// Takes the common keys out of a section: what is left is the kind's own.
-fn without_common_keys<R: schemars::JsonSchema>(section: &Json) -> Json {
+fn without_common_keys<R: schemars::JsonSchema>(section: &Table) -> Table {
     let common = raw::schema_of::<R>();
-    let own = section.as_object().into_iter().flatten().filter(|(key, _)| common["properties"].get(key.as_str()).is_none());
-    Json::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect())
+    let own = section.iter().filter(|(key, _)| common["properties"].get(key.as_str()).is_none());
+    own.map(|(key, node)| (key.clone(), node.clone())).collect()
 }
 
 fn check<P, R, S>(
@@ -154,29 +154,17 @@ where
     let name = name.and_then(|name| Name::new(name).map_err(|error| problems.key("name").error("is not a name", error.rule)).ok());
     let name_is_wrong = usize::from(name.is_none());
     let row = row?;
-    let mut json = table_to_json(table);
     if problems.list().len() > name_is_wrong {
-        // The rest may be wrong too, and is named at once: the kind looks at the section without the keys that are none.
-        if without_unknown_keys(&mut json, problems) {
-            (row.check)(&without_common_keys::<R>(&json), problems);
-        }
+        // The rest may be wrong too, and is named at once.
+        let own = Node { mark: node.mark, value: Value::Table(without_common_keys::<R>(table)) };
+        let check = |rest: &Json, problems: &mut Problems| drop((row.check)(rest, problems));
+        rest::check(&own, &(row.schema)(), check, problems);
         return None;
     }
-    let plan = (row.check)(&without_common_keys::<R>(&json), problems);
+    let json = table_to_json(table);
+    let plan = (row.check)(&table_to_json(&without_common_keys::<R>(table)), problems);
     let raw = serde_json::from_value(json.clone()).ok()?;
     finish(raw, Common { name, kind: row.name, plan, json }, problems)
-}
-
-/// Takes out the keys that are not in the schema. `false` when something else is wrong: then the kind cannot read the rest.
-fn without_unknown_keys(section: &mut Json, problems: &Problems) -> bool {
-    problems.list().iter().all(|problem| {
-        let Some((Step::Key(key), way)) = problem.path.0.split_last() else { return false };
-        let parent = way.iter().try_fold(&mut *section, |json, step| match step {
-            Step::Key(key) => json.get_mut(key.as_str()),
-            Step::Entry(at, _) => json.get_mut(*at),
-        });
-        problem.what == schema::UNKNOWN_KEY && parent.and_then(Json::as_object_mut).is_some_and(|table| table.remove(key).is_some())
-    })
 }
 
 /// The schema of a section whose kind is not known, and so neither which other keys there may be.

@@ -75,15 +75,19 @@ impl Node {
         }
     }
 
-    /// Where a place is, or the deepest part of it that exists.
-    pub(super) fn locate(&self, place: &[Step]) -> Mark {
-        let Some((step, rest)) = place.split_first() else { return self.mark };
-        let inner = match (step, &self.value) {
+    /// What stands one step deeper.
+    pub(super) fn inner(&self, step: &Step) -> Option<&Node> {
+        match (step, &self.value) {
             (Step::Key(key), Value::Table(table)) => table.get(key),
             (Step::Entry(at, _), Value::List(list)) => list.get(*at),
             _ => None,
-        };
-        inner.map_or(self.mark, |inner| inner.locate(rest))
+        }
+    }
+
+    /// Where a place is, or the deepest part of it that exists.
+    pub(super) fn locate(&self, place: &[Step]) -> Mark {
+        let Some((step, rest)) = place.split_first() else { return self.mark };
+        self.inner(step).map_or(self.mark, |inner| inner.locate(rest))
     }
 
     /// The steps to each list entry that has an `id` (a leaf, mostly), under that id, in the file's order.
