@@ -86,7 +86,8 @@ fn through(how: Damage) {
     match how {
         // Everything but the rows on a few pages.
         Damage::FlippedBytes => assert!(saved >= before.len() / 3, "{how:?}: {saved} of {} saved", before.len()),
-        // What waits is the newest, and the newest stands at the end of the file, which is what is cut off.
+        // What waits is the newest, and the newest stands at the end of the file, which is what is cut off: the file begins with the
+        // empty tables of everything else.
         Damage::CutShort => assert!(saved >= before.len() / 6, "{how:?}: {saved} of {} saved", before.len()),
         // A torn commit was never acknowledged; SQLite itself goes back to the last whole one.
         Damage::TornWal => assert!(saved >= before.len() / 2, "{how:?}: {saved} of {} saved", before.len()),

@@ -1,12 +1,17 @@
 //! A database that does not open, or fails its check, is never deleted: it is renamed, what is readable is carried over
-//! into a new one, and the rest becomes a gap with reason `corrupt`.
+//! into a new one, and the rest becomes a gap with reason `corrupt`. Rows are read by their trees, and where these have holes, from
+//! every page by itself ([`pages`]).
+
+mod pages;
 
 use std::{
+    collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use pages::Pages;
 use rusqlite::Connection;
 use tidegate_core::{
     clock::Timestamp,
@@ -96,9 +101,7 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
     let mut fresh = schema::open(dir, max_size).map_err(|e| StoreError::open(schema::file(dir), format!("{e:?}")))?;
     let mut saved = Saved { totals: Totals { next_seq: 1, ..Totals::default() }, counted: 0, highest: 0 };
     let (mut places, mut lost) = (Default::default(), 0);
-    /// What a message and its row come to on average, where nothing else tells how many there were.
-    const TYPICAL_ROW: u64 = 512;
-    let size = fs::metadata(&kept_as).map_or(0, |file| file.len());
+    let pages = Pages::open(&kept_as, schema::page_size(&fresh)?).inspect_err(|error| warn!(%error, "its pages cannot be read")).ok();
     // Opened for writing, because SQLite must be able to use the WAL; nothing is written to it.
     match Connection::open(&kept_as) {
         Ok(damaged) => {
@@ -107,22 +110,27 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
                 warn!(%error, "a file that was cut short may not be readable");
             }
             let known = load(&damaged).ok();
+            let known_is_none = known.is_none();
             if let Some((totals, old_places)) = known {
                 saved.counted = totals.rows.iter().sum();
                 (saved.totals.next_seq, saved.totals.time_floor, saved.totals.given_up) =
                     (totals.next_seq, totals.time_floor, totals.given_up);
                 saved.totals.unsynced_from = totals.unsynced_from;
                 places = old_places;
-            } else {
-                saved.counted = size / TYPICAL_ROW;
             }
             saved.copy(&damaged, &mut fresh)?;
+            if known_is_none || saved.rows() < saved.counted {
+                saved.copy_pages(pages.as_ref(), &roots(&damaged), &mut fresh)?;
+            }
+            if known_is_none {
+                saved.counted = pages.as_ref().map_or(0, |pages| pages.rows_once(saved.rows()));
+            }
             copy_gaps(&damaged, &fresh);
             inbox::carry_over(&damaged, &fresh);
         }
         Err(error) => warn!(%error, "nothing of the damaged log can be read"),
     }
-    let rows: u64 = saved.totals.rows.iter().sum();
+    let rows = saved.rows();
     lost += saved.counted.max(rows) - rows;
     finish(&mut fresh, saved, places, lost)?;
     Ok(Salvage { kept_as, saved: rows, lost, why })
@@ -159,6 +167,10 @@ const MOST_STEP: u64 = 4;
 const CHUNK: usize = 2_000;
 
 impl Saved {
+    fn rows(&self) -> u64 {
+        self.totals.rows.iter().sum()
+    }
+
     fn copy(&mut self, damaged: &Connection, fresh: &mut Connection) -> Result<(), StoreError> {
         let until = Instant::now() + PATIENCE;
         for (class, table) in tables(damaged) {
@@ -181,6 +193,54 @@ impl Saved {
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What the trees did not show.
+    fn copy_pages(&mut self, pages: Option<&Pages>, roots: &HashMap<u32, Class>, fresh: &mut Connection) -> Result<(), StoreError> {
+        let Some(pages) = pages else { return Ok(()) };
+        // Binding and reading back makes of raw columns a row, which is believed by its checksum.
+        let scratch = Connection::open_in_memory()?;
+        let mut as_row = scratch.prepare("SELECT ?,?,?,?,?,?,?,?,?,?,?,?")?;
+        let mut found: [Vec<(u64, Box<Message>)>; Class::ALL.len()] = Default::default();
+        let (mut result, mut waiting) = (Ok(()), 0);
+        pages.rows(Instant::now() + PATIENCE, |raw| {
+            let class = match raw.root {
+                // Another table's.
+                Some(root) if !roots.is_empty() && !roots.contains_key(&root) => return true,
+                Some(root) => roots.get(&root).copied().unwrap_or(Class::Telemetry),
+                None => Class::Telemetry,
+            };
+            let row = as_row.query_row(rusqlite::params_from_iter(&raw.columns), |row| row::read(row, class));
+            if let Ok(Found::Message { seq, message, .. }) = row {
+                found[class as usize].push((seq, message));
+                waiting += 1;
+            }
+            if waiting >= CHUNK {
+                result = self.keep_new(fresh, &mut found);
+                waiting = 0;
+            }
+            result.is_ok()
+        });
+        result.and_then(|()| self.keep_new(fresh, &mut found))
+    }
+
+    fn keep_new(&mut self, fresh: &mut Connection, found: &mut [Vec<(u64, Box<Message>)>; Class::ALL.len()]) -> Result<(), StoreError> {
+        for class in Class::ALL {
+            let mut rows = std::mem::take(&mut found[class as usize]);
+            rows.sort_by_key(|(seq, _)| *seq);
+            rows.dedup_by_key(|(seq, _)| *seq);
+            let known = Class::ALL.map(|class| format!("SELECT 1 FROM message_{} WHERE seq = ?1", class as usize)).join(" UNION ALL ");
+            let mut is_known = fresh.prepare(&known)?;
+            let mut new = Vec::with_capacity(rows.len());
+            for (seq, message) in rows {
+                if !is_known.exists([seq as i64])? {
+                    new.push((seq, message));
+                }
+            }
+            drop(is_known);
+            self.keep(fresh, class, &new)?;
         }
         Ok(())
     }
@@ -211,6 +271,13 @@ fn tables(damaged: &Connection) -> Vec<(Class, String)> {
         if halves.iter().any(|half| is_there(half)) { Vec::from(halves) } else { vec![whole] }.into_iter().map(move |table| (class, table))
     };
     Class::ALL.into_iter().flat_map(of).collect()
+}
+
+/// The pages at the top of these tables, as far as the file's own list of them can be read.
+fn roots(damaged: &Connection) -> HashMap<u32, Class> {
+    let all = tables(damaged).into_iter();
+    let root = |table: &str| damaged.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?", [table], |row| row.get::<_, u32>(0));
+    all.filter_map(|(class, table)| Some((root(&table).ok()?, class))).collect()
 }
 
 /// As many rows as can be read from here on, and whether it ended at damage.

@@ -75,10 +75,45 @@ async fn a_truncated_file_is_put_aside_and_the_log_goes_on() {
     let path = dir.path().join("log.db");
     let bytes = fs::read(&path).expect("readable");
     fs::write(&path, &bytes[..bytes.len() / 2]).expect("writable");
-    read_all(dir.path(), &clock).await;
+    let (came, told) = read_all(dir.path(), &clock).await;
+    assert!(!came.is_empty() && told > 0, "{} came, {told} told", came.len());
     let kept =
         fs::read_dir(dir.path()).expect("listed").filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().contains("damaged")));
     assert!(kept.count() >= 1, "never deleted");
+}
+
+/// The page above all others of the messages is gone: without it no tree leads to any of them.
+#[tokio::test]
+async fn messages_are_found_in_their_pages_when_the_tree_above_them_is_gone() {
+    let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
+    let log = open(dir.path(), &clock, options());
+    let reader = log.reader(&name("hub"), ReaderOptions { window: 1000, ..reading() }).await.expect("a reader");
+    let of = |n: u64| match n % 40 {
+        // Longer than a page, so that it goes on in others.
+        7 => message(&clock, Class::Telemetry, n, 3000),
+        11 => message(&clock, Class::Outcome, n, 100),
+        _ => message(&clock, Class::Telemetry, n, 100),
+    };
+    log.append((0..ROWS).map(of).collect(), Urgency::Now).await.expect("appended");
+    drop(reader);
+    log.close().await;
+    let path = dir.path().join("log.db");
+    let root = |table: &str| {
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        let root = connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?", [table], |row| row.get::<_, u32>(0));
+        root.expect("is there") as usize - 1
+    };
+    let roots = [root("message_0_a"), root("message_0_b")];
+    let mut bytes = fs::read(&path).expect("readable");
+    for root in roots {
+        bytes[root * 1024..(root + 1) * 1024].fill(0);
+    }
+    fs::write(&path, bytes).expect("writable");
+    let (log, opening) = Log::open(dir.path(), options(), clock.clone()).expect("opens");
+    let salvage = opening.salvaged.expect("it was damaged");
+    assert_eq!((salvage.saved, salvage.lost), (ROWS, 0), "{salvage}");
+    log.close().await;
+    assert_eq!(read_all(dir.path(), &clock).await, ((0..ROWS).collect(), 0));
 }
 
 #[tokio::test]
