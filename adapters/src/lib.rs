@@ -15,10 +15,11 @@
 
 use tidegate_core::catalogue::AdapterKind;
 
+pub mod ble;
 pub mod modbus;
 pub mod schedule;
 pub mod serial;
 pub mod value;
 
 /// Every kind of adapter there is.
-pub const CATALOGUE: &[AdapterKind] = &[modbus::KIND, serial::KIND];
+pub const CATALOGUE: &[AdapterKind] = &[ble::KIND, modbus::KIND, serial::KIND];

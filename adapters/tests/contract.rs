@@ -2,7 +2,7 @@
 //!
 //! A new row needs a line in [`trial`]: how to start its simulated leaves, and a section that reaches them.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, path::Path, task::Poll, time::Duration};
 
 use serde_json::Value as Json;
 use tidegate_adapters::{
@@ -18,7 +18,12 @@ use tidegate_core::{
     id::LeafId,
     problem::Problems,
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, UnixListener},
+    task::JoinHandle,
+    time::timeout,
+};
 
 /// A read that takes longer than this is not bounded.
 const BOUND: Duration = Duration::from_secs(20);
@@ -40,6 +45,7 @@ impl Drop for Trial {
 
 async fn trial(kind: &AdapterKind) -> Trial {
     match kind.name {
+        "ble" => ble(&std::env::temp_dir().join(format!("tidegate-ble-{}-{:08x}", std::process::id(), fastrand::u32(..)))).await,
         "modbus" => modbus("127.0.0.1:0").await,
         "serial" => serial(&fresh_name()),
         other => panic!("how are leaves for '{other}' simulated? Say so here"),
@@ -49,10 +55,33 @@ async fn trial(kind: &AdapterKind) -> Trial {
 /// The same leaves again, after they were gone.
 async fn again(kind: &AdapterKind, address: &str) -> Trial {
     match kind.name {
+        "ble" => ble(Path::new(address)).await,
         "modbus" => modbus(address).await,
         "serial" => serial(address),
         other => panic!("how are leaves for '{other}' simulated? Say so here"),
     }
+}
+
+/// A receiver on a socket that hears one thermometer again and again.
+async fn ble(path: &Path) -> Trial {
+    std::fs::remove_file(path).ok();
+    let listener = UnixListener::bind(path).expect("a socket");
+    let leaves = tokio::spawn(async move {
+        let mut receivers = tokio::task::JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            receivers.spawn(async move {
+                while stream.write_all(b"A4:C1:38:8D:18:B2 -60 sfcd2=4002ca09\n").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+        }
+    });
+    let address = path.display().to_string();
+    let section = format!(
+        "radio = \"{address}\"\n[[device]]\nid = \"leaf\"\naddress = \"A4:C1:38:8D:18:B2\"\ninterval = \"30ms\"\n\
+         [[device.point]]\nname = \"temperature\"\n"
+    );
+    Trial { section: toml::from_str(&section).expect("TOML"), leaves, address }
 }
 
 async fn modbus(address: &str) -> Trial {

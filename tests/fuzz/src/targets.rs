@@ -131,6 +131,26 @@ fn registers() {
 }
 
 #[test]
+fn advertisements() {
+    use tidegate_adapters::ble::{
+        advert::{Address, Advert},
+        decode::{Counter, Key, decode, unit_of},
+    };
+    let key = Key::parse("231d39c1d7cc1ab1aee224cd096db932").expect("a key");
+    check!().with_type::<(bool, Vec<u8>)>().for_each(|(sealed, data): &(bool, Vec<u8>)| {
+        for id in [0xfcd2, 0xfe95, 0x181a, 0xfeaa, 0x0499, 0x004c] {
+            let mut advert = Advert::new(Address([1, 2, 3, 4, 5, 6]));
+            advert.service.push((id, data.clone()));
+            advert.manufacturer.push((id, data.clone()));
+            for field in decode(&advert, sealed.then_some(&key), &mut Counter::default()).unwrap_or_default() {
+                unit_of(&field.name);
+            }
+            assert!(advert.raw().len() < 100 + 6 * data.len());
+        }
+    });
+}
+
+#[test]
 fn configuration() {
     let kinds = tidegate::kinds();
     text(|input| {

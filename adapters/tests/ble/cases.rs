@@ -1,0 +1,71 @@
+//! Recorded advertisements and the readings they mean: each folder of `src/ble/cases` is a test.
+//!
+//! - `section.toml`: the adapter's section without name and kind; `RADIO` stands for the socket of the receiver.
+//! - `problems.txt`: what the check says about it; or
+//! - `air.txt`: what the receiver hears, and `expected.json`: the newest value of each point, and the misses in their order.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use serde_json::{Value as Json, json};
+use tidegate_adapters::ble::KIND;
+use tidegate_core::{
+    adapter::Adapter,
+    clock::{HandClock, Timestamp},
+    problem::Problems,
+};
+use tokio::{io::AsyncWriteExt, net::UnixListener, time::timeout};
+
+pub(crate) fn adapter(section: &str) -> Box<dyn Adapter> {
+    let section: Json = toml::from_str(section).expect("TOML");
+    let mut problems = Problems::default();
+    let plan = (KIND.check)(&section, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.list()));
+    (plan.build)(HandClock::at(Timestamp(0)))
+}
+
+#[tokio::test]
+async fn every_case_reads_as_recorded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ble/cases");
+    let mut cases: Vec<_> = fs::read_dir(folder).expect("the cases").map(|entry| entry.expect("readable").path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 3, "the cases were found");
+    for case in cases {
+        let read = |name: &str| fs::read_to_string(case.join(name)).ok();
+        let section = read("section.toml").unwrap_or_else(|| panic!("{}: no section.toml", case.display()));
+        match (read("air.txt"), read("problems.txt")) {
+            (Some(air), None) => replay(&case, &section, &air).await,
+            (None, Some(expected)) => assert_eq!(problems(&section), expected, "{}", case.display()),
+            _ => panic!("{}: either air.txt and expected.json, or problems.txt", case.display()),
+        }
+    }
+}
+
+fn problems(section: &str) -> String {
+    let section: Json = toml::from_str(section).expect("TOML");
+    let mut problems = Problems::default();
+    let plan = (KIND.check)(&section, &mut problems);
+    assert_eq!(plan.is_none(), problems.any_error());
+    problems.list().iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+async fn replay(case: &Path, section: &str, air: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("radio");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut adapter = adapter(&section.replace("RADIO", &socket.display().to_string()));
+    adapter.connect().await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+    let (mut receiver, _) = listener.accept().await.expect("a connection");
+    receiver.write_all(air.as_bytes()).await.expect("written");
+    drop(receiver);
+    let expected = fs::read_to_string(case.join("expected.json")).expect("expected.json");
+    let expected: Json = serde_json::from_str(&expected).expect("JSON");
+    let (mut readings, mut misses) = (BTreeMap::new(), Vec::new());
+    // Until the receiver has hung up: then all it heard has been taken.
+    loop {
+        timeout(Duration::from_secs(20), adapter.ready()).await.expect("something to read");
+        let Ok(harvest) = adapter.read().await else { break };
+        readings.extend(harvest.readings.iter().map(|r| (format!("{}.{}", r.leaf, r.point), json!(r.value))));
+        misses.extend(harvest.misses.iter().map(|miss| format!("{} {}: {}", miss.leaf, miss.reason, miss.detail)));
+    }
+    let seen = json!({ "readings": readings, "misses": misses });
+    assert_eq!(seen, expected, "{}: {seen:#}", case.display());
+}
