@@ -23,6 +23,8 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(60);
 const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
 /// A sensor is missed after so many of the longest pauses heard.
 const PAUSES: u32 = 10;
+/// An event that is said again within this time has happened once: sensors repeat each for a second or two. Later it is another.
+const REPEATS: Duration = Duration::from_secs(5);
 /// A refusal of the same cause is told again after this time.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -66,19 +68,17 @@ impl Leaf {
 
     /// Takes an advertisement in. What it cannot be read for is told as a miss, once in a while.
     pub(super) fn take(&mut self, advert: Advert, now: Instant, stamp: Stamp) -> Option<Miss> {
-        if let Some((before, _)) = self.heard {
-            self.longest_pause = self.longest_pause.max(now - before);
-        }
+        let pause = self.heard.map(|(before, _)| now - before);
+        self.longest_pause = self.longest_pause.max(pause.unwrap_or_default());
         self.heard = Some((now, stamp));
         self.silent = false;
         self.rssi = advert.rssi.or(self.rssi);
         if advert.manufacturer.is_empty() && advert.service.is_empty() {
             return None;
         }
-        let repeated = self.last.as_ref().is_some_and(|last| last.repeats(&advert));
+        let repeated = pause.is_some_and(|pause| pause < REPEATS) && self.last.as_ref().is_some_and(|last| last.repeats(&advert));
         let miss = match decode(&advert, self.key.as_ref(), &mut self.counter) {
             Ok(mut fields) => {
-                // An event that is repeated has happened once.
                 fields.retain(|field| !(repeated && field.event));
                 self.merge(fields);
                 None
@@ -89,7 +89,12 @@ impl Leaf {
         miss
     }
 
-    /// Sensors that say one thing at a time (MiBeacon) fill the picture bit by bit. An event does not push out another.
+    /// Whether something has happened that has not been handed over; the next advertisement waits until it has.
+    pub(super) fn holds_event(&self) -> bool {
+        self.fields.iter().any(|field| field.event)
+    }
+
+    /// Sensors that say one thing at a time (MiBeacon) fill the picture bit by bit.
     fn merge(&mut self, fields: Vec<Field>) {
         for field in fields {
             self.waiting = true;
@@ -119,7 +124,7 @@ impl Leaf {
 
     fn handed_over_at(&self) -> Instant {
         match self.handed_over {
-            Some(before) if !self.fields.iter().any(|field| field.event) => before + self.sensor.interval,
+            Some(before) if !self.holds_event() => before + self.sensor.interval,
             _ => self.since,
         }
     }

@@ -83,9 +83,14 @@ impl Ble {
     fn take(&mut self, advert: Advert, harvest: &mut Harvest) {
         let now = Instant::now();
         self.ladder.heard(now);
-        if let Some(leaf) = self.by_address.get(&advert.address).and_then(|at| self.leaves.get_mut(*at)) {
-            harvest.misses.extend(leaf.take(advert, now, self.clock.now()));
+        let stamp = self.clock.now();
+        if let Some(leaf) = self.leaf_of(&advert) {
+            harvest.misses.extend(leaf.take(advert, now, stamp));
         }
+    }
+
+    fn leaf_of(&mut self, advert: &Advert) -> Option<&mut Leaf> {
+        self.by_address.get(&advert.address).and_then(|at| self.leaves.get_mut(*at))
     }
 
     async fn climb(&mut self, step: Step) -> Result<(), AdapterError> {
@@ -142,7 +147,12 @@ impl Adapter for Ble {
         let mut harvest = Harvest::default();
         let mut taken = 0;
         while let Some(heard) = self.next.take().or_else(|| self.radio.heard().map(Ok)) {
-            self.take(heard?, &mut harvest);
+            let advert = heard?;
+            if self.leaf_of(&advert).is_some_and(|leaf| leaf.holds_event()) {
+                self.next = Some(Ok(advert));
+                break;
+            }
+            self.take(advert, &mut harvest);
             taken += 1;
             if taken == MOST {
                 break;

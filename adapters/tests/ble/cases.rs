@@ -69,3 +69,26 @@ async fn replay(case: &Path, section: &str, air: &str) {
     let seen = json!({ "readings": readings, "misses": misses });
     assert_eq!(seen, expected, "{}: {seen:#}", case.display());
 }
+
+#[tokio::test]
+async fn two_presses_are_two_events_and_a_repeated_one_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("radio");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut adapter = adapter(&format!(
+        "radio = \"{}\"\n[[device]]\nid = \"gate\"\naddress = \"54:48:E6:8F:80:A5\"\npoint = [{{ name = \"button\" }}]\n",
+        socket.display()
+    ));
+    adapter.connect().await.expect("open");
+    let (mut receiver, _) = listener.accept().await.expect("a connection");
+    let press = |packet: u8| format!("54:48:E6:8F:80:A5 -50 sfcd2=4400{packet:02x}3a01\n");
+    receiver.write_all([press(1), press(1), press(1), press(2), press(2)].concat().as_bytes()).await.expect("written");
+    drop(receiver);
+    let mut presses = 0;
+    loop {
+        timeout(Duration::from_secs(20), adapter.ready()).await.expect("something to read");
+        let Ok(harvest) = adapter.read().await else { break };
+        presses += harvest.readings.len();
+    }
+    assert_eq!(presses, 2);
+}
