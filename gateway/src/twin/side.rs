@@ -25,6 +25,9 @@ const LATER: Duration = Duration::from_secs(60);
 /// Most reports in this time: news goes out at once, and states that flap do not become a flood.
 const MOST: (usize, Duration) = (3, Duration::from_secs(30));
 
+/// Most of them in the same time when it is about the hub's own settings: somebody waits to hear what became of them.
+const MOST_OF_SETTINGS: usize = 10;
+
 type Object = Map<String, Json>;
 
 #[derive(Debug)]
@@ -149,13 +152,14 @@ impl Side {
         while self.sent.front().is_some_and(|at| now - *at >= MOST.1) {
             self.sent.pop_front();
         }
-        if self.sent.len() >= MOST.0 {
-            return;
-        }
         // Only what is ours: other members of the document may be somebody else's.
         let ours: Object = self.reported.iter().filter(|(key, _)| report.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect();
         let patch = diff(&ours, report);
         if patch.is_empty() || self.refused.as_ref().is_some_and(|refused| diff(refused, report).is_empty()) {
+            return;
+        }
+        let of_settings = patch.get("tidegate").is_some_and(|ours| ours.get("desired").is_some());
+        if self.sent.len() >= if of_settings { MOST_OF_SETTINGS } else { MOST.0 } {
             return;
         }
         let request = self.question();
@@ -247,9 +251,12 @@ mod tests {
             tokio::time::advance(Duration::from_millis(100)).await;
         }
         assert_eq!(reports, MOST.0);
+        side.tick(&object(json!({"tidegate":{"x":1,"y":50,"desired":{"state":"rolled-back"}}})));
+        let Some(Reply::Reported { request, .. }) = said(&mut replies) else { panic!("what became of settings waits") };
+        side.came(&format!("$iothub/twin/res/204/?$rid={request}&$version=4"), &Bytes::new());
         tokio::time::advance(MOST.1).await;
-        side.tick(&object(json!({"tidegate":{"x":1,"y":50}})));
-        assert!(matches!(said(&mut replies), Some(Reply::Reported { patch, .. }) if patch == r#"{"tidegate":{"y":50}}"#));
+        side.tick(&object(json!({"tidegate":{"x":1,"y":51,"desired":{"state":"rolled-back"}}})));
+        assert!(matches!(said(&mut replies), Some(Reply::Reported { patch, .. }) if patch == r#"{"tidegate":{"y":51}}"#));
     }
 
     #[tokio::test(start_paused = true)]
