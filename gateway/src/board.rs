@@ -75,6 +75,8 @@ pub struct UpstreamRow {
     pub last_delivered: AtomicU64,
     /// Where it connects to and as whom, once known.
     pub target: Mutex<String>,
+    /// Leaves with identities of their own.
+    leaves: Mutex<BTreeMap<LeafId, Arc<UpstreamRow>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -190,7 +192,17 @@ impl AdapterRow {
 impl UpstreamRow {
     fn view(&self, name: &Name) -> Json {
         let last = self.last_delivered.load(Relaxed);
+        let leaves = lock(&self.leaves);
+        let sum = |of: fn(&UpstreamRow) -> u64| leaves.values().map(|row| of(row)).sum::<u64>();
+        let with_identities = json!({
+            "count": leaves.len(),
+            "connected": sum(|row| u64::from(row.connected.load(Relaxed))),
+            "delivered": sum(|row| row.delivered.load(Relaxed)),
+            "rejected": sum(|row| row.rejected.load(Relaxed)),
+            "arrivals": sum(|row| row.arrivals.load(Relaxed)),
+        });
         json!({
+            "leaves": (!leaves.is_empty()).then_some(with_identities),
             "name": name.as_str(),
             "target": lock(&self.target).clone(),
             "connected": self.connected.load(Relaxed),
@@ -201,6 +213,16 @@ impl UpstreamRow {
             "arrivals": self.arrivals.load(Relaxed),
             "last_delivered": (last > 0).then(|| Timestamp(last as i64).to_string()),
         })
+    }
+
+    /// These leaves have identities of their own; rows of others are forgotten.
+    pub fn expect_leaves(&self, own: &BTreeSet<LeafId>) {
+        lock(&self.leaves).retain(|leaf, _| own.contains(leaf));
+    }
+
+    /// The row of a leaf with an identity of its own, made when it is first asked for.
+    pub fn leaf(&self, leaf: &LeafId) -> Arc<UpstreamRow> {
+        lock(&self.leaves).entry(leaf.clone()).or_default().clone()
     }
 
     /// Where it connects to, once known.

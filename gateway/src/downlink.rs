@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tidegate_core::{
     clock::Timestamp,
-    id::Name,
+    id::{LeafId, Name},
     message::is_id_property,
     upstream::{Arrival, ArrivalKind, Reply},
 };
@@ -32,10 +32,15 @@ const ID_RULE: &str = "its id is not 1 to 128 ASCII letters, digits and - : . + 
 /// Calls answered at once; more are told to come again.
 const CALLS: usize = 16;
 
+/// Methods that are answered under a leaf's identity; the others are the gateway's own affair.
+const ABOUT_A_LEAF: [&str; 4] = ["read", "write", "points", "refresh"];
+
 /// Takes the arrivals of one upstream.
 #[derive(Debug)]
 pub struct Downlink {
     name: Name,
+    /// The leaf whose identity the connection has, if it is not the gateway's.
+    own: Option<LeafId>,
     router: Router,
     sign: Sign,
     methods: Arc<Methods>,
@@ -57,7 +62,16 @@ impl Downlink {
     /// For the upstream of this name. `twin`: where a twin's events go, and whether this one's desired properties are obeyed; `None`
     /// for a kind of hub that has no twins.
     pub fn new(name: Name, router: Router, sign: Sign, methods: Arc<Methods>, twin: Option<(mpsc::Sender<Event>, bool)>) -> Self {
-        Self { name, router, sign, methods, calls: Arc::new(Semaphore::new(CALLS)), twin }
+        Self { name, own: None, router, sign, methods, calls: Arc::new(Semaphore::new(CALLS)), twin }
+    }
+
+    /// For the connection of one leaf: whatever comes is for it, whatever leaf it names, and of methods only those about a leaf.
+    pub fn of_leaf(self, leaf: LeafId) -> Self {
+        Self { own: Some(leaf), ..self }
+    }
+
+    fn source(&self) -> String {
+        self.own.as_ref().map_or_else(|| self.name.to_string(), |leaf| format!("{}/{leaf}", self.name))
     }
 
     /// A session has begun.
@@ -111,8 +125,9 @@ impl Downlink {
             None => (String::new(), request),
         };
         let who = commanded.who.unwrap_or_else(|| "hub".to_owned()).chars().take(MOST_WHO).collect();
-        let origin = Origin { source: self.name.to_string(), who, id };
-        Asked { origin, leaf: named.or(spoken.leaf), request, expires, again: false, receipt: None, sign: self.sign, teller: None }
+        let origin = Origin { source: self.source(), who, id };
+        let own = self.own.as_ref().map(ToString::to_string);
+        Asked { origin, leaf: own.or(named).or(spoken.leaf), request, expires, again: false, receipt: None, sign: self.sign, teller: None }
     }
 
     /// Answers in a task of its own: a slow bus holds up neither the next call nor a message.
@@ -125,7 +140,16 @@ impl Downlink {
             replies.try_send(answer(429, busy)).ok();
             return;
         };
-        let origin = Origin { source: self.name.to_string(), who: "hub".to_owned(), id: request.clone() };
+        let body = match &self.own {
+            Some(_) if !ABOUT_A_LEAF.contains(&method.as_str()) => {
+                let why = format!("a leaf has the methods {}", ABOUT_A_LEAF.join(", "));
+                replies.try_send(answer(501, json!({ "error": { "code": "no-method", "message": why } }))).ok();
+                return;
+            }
+            Some(leaf) => naming(&body, leaf),
+            None => body,
+        };
+        let origin = Origin { source: self.source(), who: "hub".to_owned(), id: request.clone() };
         let methods = self.methods.clone();
         tokio::spawn(async move {
             let (status, body) = methods.answer(&method, &body, origin).await;
@@ -134,5 +158,32 @@ impl Downlink {
             replies.send(Reply::Method { request, status, body }).await.ok();
             drop(place);
         });
+    }
+}
+
+/// A call's body with the leaf put in. What is no JSON object stays as it is, and is told so.
+fn naming(body: &Bytes, leaf: &LeafId) -> Bytes {
+    let body_text = if body.is_empty() { b"{}" } else { body.as_ref() };
+    match serde_json::from_slice::<serde_json::Value>(body_text) {
+        Ok(serde_json::Value::Null) => json!({ "leaf": leaf }).to_string().into(),
+        Ok(serde_json::Value::Object(mut map)) => {
+            map.insert("leaf".to_owned(), json!(leaf));
+            serde_json::Value::Object(map).to_string().into()
+        }
+        _ => body.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_under_a_leafs_identity_is_about_that_leaf_whatever_it_says() {
+        let leaf = LeafId::new("boiler").expect("valid");
+        let named = |body: &'static str| String::from_utf8(naming(&Bytes::from(body), &leaf).to_vec()).expect("text");
+        assert_eq!(named(r#"{"read":["t"],"leaf":"pump"}"#), r#"{"leaf":"boiler","read":["t"]}"#);
+        assert_eq!((named(""), named("null")), (r#"{"leaf":"boiler"}"#.into(), r#"{"leaf":"boiler"}"#.into()));
+        assert_eq!((named("[1]"), named("{")), ("[1]".into(), "{".into()));
     }
 }

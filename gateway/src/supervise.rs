@@ -54,6 +54,16 @@ impl Supervisor {
         }
     }
 
+    /// As [`Supervisor::stop`], all of these at once.
+    pub async fn stop_together(&mut self, names: &[String]) {
+        let stopping: Vec<_> = names.iter().filter_map(|name| Some((name, self.running.remove(name)?))).collect();
+        stopping.iter().for_each(|(_, running)| running.stop.cancel());
+        let until = tokio::time::Instant::now() + STAGE_LIMIT;
+        for (name, running) in stopping {
+            finish(name, running.task, until - tokio::time::Instant::now()).await;
+        }
+    }
+
     /// Stops all, stage by stage.
     pub async fn stop_all(mut self) {
         for stage in Stage::ALL {

@@ -17,7 +17,6 @@ use tidegate_core::{
     backoff::Backoff,
     clock::Clock,
     health::{Condition, Health},
-    id::Name,
     upstream::{Arrival, Fate, Parcel, Refusal, Session, Upstream, UpstreamError},
 };
 use tidegate_store::{Leased, Reader, StoreError};
@@ -51,8 +50,11 @@ const TAKEOVERS: (u32, Duration) = (3, Duration::from_secs(60));
 /// One upstream with what it needs, kept across its sessions.
 #[derive(Debug)]
 pub struct Uplink {
-    /// The upstream's name; the reader's too.
-    pub name: Name,
+    /// The upstream's name, and behind a slash the leaf whose identity it has, if it is not the gateway's.
+    pub name: String,
+    /// Whether it has a leaf's identity. Then it says only what is wrong with that identity; that the hub is away, the gateway's own
+    /// uplink says.
+    pub is_leaf: bool,
     /// Where messages come from.
     pub reader: Mutex<Reader>,
     /// Where arrivals go.
@@ -257,6 +259,7 @@ impl Uplink {
             UpstreamError::Unreachable { .. } | UpstreamError::Lost { .. } => Condition::HubUnreachable,
         };
         let now = self.clock.now().wall;
+        let hub_away = condition == Condition::HubUnreachable && self.is_leaf;
         if taken_over {
             self.health.raise(Condition::HubTakenOver, self.name.as_str(), error.to_string(), now);
         } else {
@@ -267,7 +270,9 @@ impl Uplink {
                 self.health.clear(other, self.name.as_str());
             }
         }
-        if self.health.raise(condition, self.name.as_str(), error.to_string(), now) {
+        if hub_away {
+            debug!(upstream = %self.name, "{error}");
+        } else if self.health.raise(condition, self.name.as_str(), error.to_string(), now) {
             warn!(upstream = %self.name, code = condition.code(), "{error}; messages wait in the log");
         }
     }

@@ -8,7 +8,9 @@
 //! Applying a changed configuration happens here too, because it is the same diagram drawn again for the parts that
 //! changed; the log is never touched by it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod upstream;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde_json::{Value as Json, json};
 use tidegate_core::{
@@ -17,15 +19,14 @@ use tidegate_core::{
     id::Name,
 };
 use tidegate_endpoint::Hub;
-use tidegate_store::{Log, ReaderOptions, State, StoreError};
+use tidegate_store::{Log, State, StoreError};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
     board::Board,
-    config::{AdapterSection, Config, Difference, UpstreamSection, difference},
-    downlink::Downlink,
+    config::{AdapterSection, Config, Difference, difference},
     endpoint,
     intake::Intake,
     leaf::{Leaves, ORDERS, Order},
@@ -44,13 +45,10 @@ use crate::{
     timekeeper::Timekeeper,
     twin::{self, Twins},
     unit::{Stage, Unit},
-    uplink::Uplink,
 };
 
 /// An adapter's loop goes round at least this often: a read of one unit is bounded by its time-outs and retries.
 const ADAPTER_PULSE: Duration = Duration::from_secs(120);
-/// An uplink's loop goes round at least this often: the longest wait in it is a CONNACK (60 s, reference §1.1).
-const UPLINK_PULSE: Duration = Duration::from_secs(120);
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -284,17 +282,6 @@ impl Gateway {
         }
     }
 
-    /// A reader whose upstream is no longer configured would hold messages for ever.
-    async fn forget_readers(&self) -> Result<(), StoreError> {
-        for name in self.parts.log.readers().await? {
-            if !self.config.knows_upstream(&name) {
-                warn!(upstream = %name, "no longer configured: its place in the log is given up");
-                self.parts.log.forget_reader(&name).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// From now on commands for its leaves go to it, and wait until it is started.
     fn route_adapter(&mut self, section: &AdapterSection) {
         let (orders, order_ends) = mpsc::channel(ORDERS);
@@ -343,48 +330,6 @@ impl Gateway {
             section.plan.leaves.iter().for_each(|leaf| self.parts.health.forget(Condition::OF_LEAF, leaf.id.as_str()));
         }
     }
-
-    async fn start_upstream(&mut self, section: &UpstreamSection) -> Result<(), StoreError> {
-        let (name, parts) = (section.name.clone(), &self.parts);
-        let options = ReaderOptions { window: section.window, replay: section.replay, ttl: section.ttl };
-        let uplink = Arc::new(Uplink {
-            reader: Mutex::new(parts.log.reader(&name, options).await?),
-            downlink: Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone(), self.twin_of(section)),
-            row: parts.board.upstream(&name),
-            health: parts.health.clone(),
-            clock: parts.clock(),
-            pulse: parts.pulses.expect(&unit_name(UPSTREAM, &name), UPLINK_PULSE),
-            name: name.clone(),
-        });
-        let (build, clock, folder) = (section.plan.build.clone(), parts.clock(), self.config.gateway.state_dir.clone());
-        let factory = Box::new(move |stop: CancellationToken| -> crate::unit::Run {
-            let mut upstream = build(clock.clone());
-            upstream.keep_in(&folder);
-            Box::pin(uplink.clone().run(upstream, stop))
-        });
-        self.supervisor.start(Unit { name: unit_name(UPSTREAM, &name), stage: Stage::Hub, factory });
-        Ok(())
-    }
-
-    /// Where the events of its twin go, and whether its desired properties are obeyed. `None` when its kind has no twins.
-    fn twin_of(&self, section: &UpstreamSection) -> Option<(mpsc::Sender<twin::Event>, bool)> {
-        const WITH_TWINS: &str = "iothub";
-        let obeyed = match &self.config.twin.upstream {
-            Some(name) => *name == section.name,
-            // Sections before this one are in the list while they are started in turn.
-            None => !self.config.upstreams.iter().any(|earlier| earlier.kind == WITH_TWINS && earlier.name != section.name),
-        };
-        (section.kind == WITH_TWINS).then(|| (self.twins.clone(), obeyed))
-    }
-
-    async fn stop_upstream(&mut self, name: &Name) {
-        let unit = unit_name(UPSTREAM, name);
-        self.supervisor.stop(&unit).await;
-        self.parts.pulses.forget(&unit);
-        self.parts.board.forget_upstream(name);
-        self.parts.health.forget(Condition::OF_UPSTREAM, name.as_str());
-        self.parts.health.forget(Condition::OF_UNIT, &unit);
-    }
 }
 
 /// The router's loop goes round with each of its sweeps.
@@ -403,8 +348,7 @@ fn router(config: &Config, parts: &Parts) -> Router {
 }
 
 const ADAPTER: &str = "adapter";
-const UPSTREAM: &str = "upstream";
 
-fn unit_name(what: &str, name: &Name) -> String {
+fn unit_name(what: &str, name: impl fmt::Display) -> String {
     format!("{what} {name}")
 }

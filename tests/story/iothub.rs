@@ -11,7 +11,7 @@ use crate::harness::{Broker, Gateway, QUICK_LOG, SCENE, SOON, Site, Subscriber, 
 const HUB: &str = "contoso.azure-devices.net";
 
 /// An authority's certificate in `<name>-ca.pem`, and one of its certificates for `address` with its key beside it.
-fn make_certificates(site: &Site, name: &str, address: &str) {
+pub(super) fn make_certificates(site: &Site, name: &str, address: &str) {
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("signed");

@@ -6,6 +6,7 @@ mod command_pace;
 pub(crate) mod commands;
 mod configuration;
 mod iothub;
+mod leaf_identities;
 mod live_first;
 mod modbus_rtu;
 mod modbus_tcp;

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
-use crate::{adapter::Adapter, clock::Clock, problem::Problems, profile::LeafProfile, scan::ScanKind, upstream::Upstream};
+use crate::{adapter::Adapter, clock::Clock, id::LeafId, problem::Problems, profile::LeafProfile, scan::ScanKind, upstream::Upstream};
 
 /// Makes an adapter; may be called again after a failure.
 pub type BuildAdapter = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
@@ -71,10 +71,30 @@ pub struct UpstreamPlan {
     pub in_flight: usize,
     /// Makes one. Opens nothing.
     pub build: BuildUpstream,
+    /// Leaves that are devices of their own at this hub, each with a connection of its own. Their messages do not travel under
+    /// the upstream's own identity.
+    pub leaves: Vec<LeafIdentity>,
+}
+
+/// A leaf that is a device of its own at a hub.
+#[derive(Clone)]
+pub struct LeafIdentity {
+    /// The leaf.
+    pub leaf: LeafId,
+    /// As [`UpstreamPlan::in_flight`].
+    pub in_flight: usize,
+    /// Makes its upstream. Opens nothing.
+    pub build: BuildUpstream,
+}
+
+impl fmt::Debug for LeafIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeafIdentity").field("leaf", &self.leaf).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for UpstreamPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamPlan").field("in_flight", &self.in_flight).finish_non_exhaustive()
+        f.debug_struct("UpstreamPlan").field("in_flight", &self.in_flight).field("leaves", &self.leaves).finish_non_exhaustive()
     }
 }

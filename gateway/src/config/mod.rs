@@ -91,6 +91,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a leaf has an identity of its own there. One that is switched off keeps what waits for it.
+    pub fn knows_identity(&self, upstream: &Name, leaf: &LeafId) -> bool {
+        let of = |section: &UpstreamSection| section.name == *upstream && section.plan.leaves.iter().any(|identity| identity.leaf == *leaf);
+        self.idle_upstreams.contains(upstream) || self.upstreams.iter().any(of)
+    }
+
     /// Whether an upstream of this name is configured, running or switched off. If not, nobody will ever read for it again.
     pub fn knows_upstream(&self, name: &Name) -> bool {
         self.upstreams.iter().map(|section| &section.name).chain(&self.idle_upstreams).any(|known| known == name)

@@ -185,5 +185,9 @@ fn broker(json: &Json, problems: &mut Problems) -> Option<UpstreamPlan> {
         problems.key("login").warning("travels unencrypted", "add [upstream.tls]");
     }
     let in_flight = usize::from(broker.in_flight.unwrap_or(128));
-    (!problems.any_error()).then(|| UpstreamPlan { in_flight, build: Arc::new(|_| unreachable!("a check makes nothing")) })
+    (!problems.any_error()).then(|| UpstreamPlan {
+        in_flight,
+        build: Arc::new(|_| unreachable!("a check makes nothing")),
+        leaves: Vec::new(),
+    })
 }

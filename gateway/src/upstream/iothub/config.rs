@@ -74,18 +74,17 @@ pub(super) fn schema() -> Json {
     schema_for!(Raw).into()
 }
 
-/// Checks a section; see [`tidegate_core::catalogue::UpstreamKind::check`].
-pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
+/// Checks a section but for its leaves; see [`tidegate_core::catalogue::UpstreamKind::check`].
+pub(super) fn checked(raw: &Raw, problems: &mut Problems) -> Option<Config> {
     let before = problems.list().len();
-    let raw: Raw = checks::raw(section, problems)?;
     let certificate = checks::pair(raw.client_cert_file.as_deref(), raw.client_key_file.as_deref(), problems);
     let who = match (&raw.connection_string_file, &raw.id_scope) {
-        (_, Some(scope)) => with_provisioning(scope, &raw, problems),
-        (Some(path), None) => with_connection_string(path, &raw, problems),
-        (None, None) => with_fields(&raw, problems),
+        (_, Some(scope)) => with_provisioning(scope, raw, problems),
+        (Some(path), None) => with_connection_string(path, raw, problems),
+        (None, None) => with_fields(raw, problems),
     };
     checks::file("ca_file", raw.ca_file.as_deref(), problems);
-    check_reach(&raw, problems);
+    check_reach(raw, problems);
     checks::between(
         "token_life",
         raw.token_life,
@@ -96,7 +95,7 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
     );
     checks::between("keep_alive", raw.keep_alive, LEAST_KEEP_ALIVE, Span(MAX_KEEP_ALIVE), "the hub takes at most 1177s", problems);
     let in_flight = checks::in_flight(raw.in_flight, problems);
-    check_version(&raw, problems);
+    check_version(raw, problems);
     if checks::any_error_since(before, problems) {
         return None;
     }
@@ -104,16 +103,16 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<Config> {
     Some(Config {
         who: who?,
         certificate,
-        gateway_host: raw.gateway_host,
+        gateway_host: raw.gateway_host.clone(),
         port: raw.port.unwrap_or(if websocket { 443 } else { 8883 }),
         websocket,
         tls: raw.tls,
-        ca_file: raw.ca_file,
+        ca_file: raw.ca_file.clone(),
         token_life: raw.token_life.0,
         keep_alive: raw.keep_alive.0,
         in_flight,
-        model_id: raw.model_id,
-        api_version: raw.api_version,
+        model_id: raw.model_id.clone(),
+        api_version: raw.api_version.clone(),
     })
 }
 
@@ -289,7 +288,8 @@ mod tests {
 
     fn checked(section: Json) -> Result<Config, Vec<String>> {
         let mut problems = Problems::default();
-        match check(&section, &mut problems) {
+        let raw: Option<Raw> = checks::raw(&section, &mut problems);
+        match raw.and_then(|raw| super::checked(&raw, &mut problems)) {
             Some(config) => {
                 assert!(!problems.any_error(), "{section}");
                 Ok(config)

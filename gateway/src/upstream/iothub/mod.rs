@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use rumqttc::QoS;
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_core::{
-    catalogue::{UpstreamKind, UpstreamPlan},
+    catalogue::{LeafIdentity, UpstreamKind, UpstreamPlan},
     clock::Clock,
     dialect::{
         connection::{ConnectionString, Credential},
@@ -22,15 +22,18 @@ use tidegate_core::{
         sas,
         topic::Filter,
     },
+    id::LeafId,
     problem::Problems,
     upstream::{Session, Upstream, UpstreamError},
 };
 
 use self::{
     config::{Config, Proof, Who},
+    leaves::Crowd,
     provision::Place,
 };
 use super::{
+    checks,
     link::{Carrier, Link},
     secret,
     session::{self, PATIENCE, REDELIVERY, Terms},
@@ -39,6 +42,7 @@ use super::{
 
 mod config;
 mod envelope;
+mod leaves;
 mod provision;
 mod raw;
 
@@ -63,14 +67,31 @@ const REGISTRATION_TOKEN: Duration = Duration::from_secs(3600);
 const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 
 fn check(section: &serde_json::Value, problems: &mut Problems) -> Option<UpstreamPlan> {
-    let config = Arc::new(config::check(section, problems)?);
-    Some(UpstreamPlan { in_flight: config.in_flight, build: Arc::new(move |clock| Box::new(IotHub::new(config.clone(), clock))) })
+    let before = problems.list().len();
+    let raw: raw::Raw = checks::raw(section, problems)?;
+    let config = config::checked(&raw, problems);
+    let leaves = leaves::check(&raw, problems);
+    let config = Arc::new(config.filter(|_| !checks::any_error_since(before, problems))?);
+    let crowd = Crowd::new(raw.connects_per_second);
+    let identity = |(leaf, config): (LeafId, Config)| {
+        let (config, crowd) = (Arc::new(config), crowd.clone());
+        let in_flight = config.in_flight;
+        LeafIdentity { leaf, in_flight, build: Arc::new(move |clock| Box::new(IotHub::new(config.clone(), clock, Some(crowd.clone())))) }
+    };
+    let leaves = leaves.into_iter().map(identity).collect();
+    Some(UpstreamPlan {
+        in_flight: config.in_flight,
+        build: Arc::new(move |clock| Box::new(IotHub::new(config.clone(), clock, None))),
+        leaves,
+    })
 }
 
 struct IotHub {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     roots: tls::Roots,
+    /// The other leaves that have connections of their own; `None` for the gateway's.
+    crowd: Option<Arc<Crowd>>,
     /// Host and identity, once the connection string has been read or the provisioning service has answered.
     known: Option<(String, Identity)>,
     /// With a provisioning service: the hub that it assigned.
@@ -90,6 +111,9 @@ struct Account {
 impl Upstream for IotHub {
     async fn connect(&mut self) -> Result<Session, UpstreamError> {
         let unusable = |target: String| move |why| UpstreamError::Unusable { target, why };
+        if let Some(crowd) = &self.crowd {
+            crowd.turn().await;
+        }
         self.be_assigned().await?;
         let account = self.account().await.map_err(unusable(self.target()))?;
         self.known = Some((account.host.clone(), account.identity.clone()));
@@ -121,8 +145,8 @@ impl Upstream for IotHub {
 }
 
 impl IotHub {
-    fn new(config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock, roots: tls::Roots::default(), known: None, place: Place::default() }
+    fn new(config: Arc<Config>, clock: Arc<dyn Clock>, crowd: Option<Arc<Crowd>>) -> Self {
+        Self { config, clock, roots: tls::Roots::default(), crowd, known: None, place: Place::default() }
     }
 
     /// Asks the provisioning service, if there is one and it is time. While it cannot be asked, the known hub is tried.
@@ -225,7 +249,10 @@ impl IotHub {
         let config = &self.config;
         let tls = if config.tls {
             let files = tls::Files { ca: config.ca_file.clone(), client: config.certificate.clone() };
-            Some(tls::configuration(&files, &mut self.roots).await?)
+            Some(match &self.crowd {
+                Some(crowd) => tls::configuration(&files, &mut *crowd.roots.lock().await).await?,
+                None => tls::configuration(&files, &mut self.roots).await?,
+            })
         } else {
             None
         };

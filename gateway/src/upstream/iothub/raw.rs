@@ -11,7 +11,7 @@ use tidegate_core::quantity::Span;
 const API_VERSION: &str = "2021-04-12";
 
 /// An upstream that is an Azure IoT Hub, or speaks like one.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct Raw {
     /// File with the device's connection string, as the portal shows it (`HostName=…;DeviceId=…;SharedAccessKey=…`).
     /// Takes the place of `host`, `device_id`, `module_id` and `key_file`.
@@ -61,11 +61,39 @@ pub(super) struct Raw {
     #[serde(default = "in_flight")]
     #[schemars(range(min = 1, max = 1024))]
     pub(super) in_flight: u32,
+    /// Leaves that are devices of their own at the hub, each with a connection, and with C2D messages and methods that need not
+    /// name it. The others travel under the gateway's identity.
+    #[serde(default)]
+    pub(super) leaf: Vec<RawLeaf>,
+    /// Connections of leaves opened in a second, at most: hubs allow a number to all their devices together.
+    #[serde(default = "connects_per_second")]
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) connects_per_second: u32,
     /// The model that the gateway follows (DTMI).
     pub(super) model_id: Option<String>,
     /// The version of the hub's API.
     #[serde(default = "api_version")]
     pub(super) api_version: String,
+}
+
+/// A leaf that is a device of its own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLeaf {
+    /// The leaf's id, as in its adapter.
+    pub(super) id: String,
+    /// Its device id at the hub. Default: the leaf's id.
+    pub(super) device_id: Option<String>,
+    /// With id_scope: its registration id. Default: the leaf's id in lower case.
+    pub(super) registration_id: Option<String>,
+    /// File with its connection string. Takes the place of the hub's host and of device_id and key_file.
+    pub(super) connection_string_file: Option<String>,
+    /// File with its key (base64). With id_scope and the gateway's group_key_file it may be left out.
+    pub(super) key_file: Option<String>,
+    /// File with its certificate and chain (PEM), instead of a key.
+    pub(super) client_cert_file: Option<String>,
+    /// File with the certificate's private key (PEM, without a password).
+    pub(super) client_key_file: Option<String>,
 }
 
 /// What carries MQTT.
@@ -93,6 +121,10 @@ fn keep_alive() -> Span {
 
 fn in_flight() -> u32 {
     16
+}
+
+fn connects_per_second() -> u32 {
+    20
 }
 
 fn api_version() -> String {

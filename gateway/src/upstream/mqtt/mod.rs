@@ -47,6 +47,7 @@ fn check(section: &serde_json::Value, problems: &mut Problems) -> Option<Upstrea
     Some(UpstreamPlan {
         in_flight: config.in_flight,
         build: Arc::new(move |_clock| Box::new(Mqtt { config: config.clone(), roots: tls::Roots::default() })),
+        leaves: Vec::new(),
     })
 }
 
