@@ -4,15 +4,18 @@
 //! is unsigned, and the hub sends it again. A call is answered within its time-out or not at all, and never kept.
 //!
 //! A message names its leaf by the application property `leaf`, or by `leaf` in its body. Under a leaf's own identity it needs nothing.
+//! For a device at the endpoint it is not looked into any further, and goes on as it is.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
 use tidegate_core::{
+    c2d::MAX_BODY,
     clock::Timestamp,
+    dialect::bag,
     id::{LeafId, Name},
-    message::is_id_property,
+    message::{SystemProperties, is_id_property},
     upstream::{Arrival, ArrivalKind, Reply},
 };
 use tidegate_store::inbox::Origin;
@@ -21,13 +24,15 @@ use tracing::{debug, warn};
 
 use crate::{
     method::Methods,
-    request::Spoken,
+    request::{Request, Spoken},
     router::{Asked, Router, Sign},
     twin::Event,
 };
 
 /// Longest name of who asks that is kept.
 const MOST_WHO: usize = 128;
+/// The property that names a message's leaf.
+const LEAF: &str = "leaf";
 const ID_RULE: &str = "its id is not 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '";
 /// Calls answered at once; more are told to come again.
 const CALLS: usize = 16;
@@ -50,6 +55,8 @@ pub struct Downlink {
 
 /// A C2D message, taken apart.
 struct Commanded {
+    /// System properties by their wire names, for a leaf that gets the message as it is.
+    passed: Vec<(String, String)>,
     id: Option<String>,
     who: Option<String>,
     content_type: Option<String>,
@@ -89,6 +96,7 @@ impl Downlink {
         match kind {
             ArrivalKind::CloudToDevice { system, expires, properties, body } => {
                 let commanded = Commanded {
+                    passed: passed(&system),
                     id: system.message_id,
                     who: system.user_id,
                     content_type: system.content_type.map(|text| text.into_owned()),
@@ -111,8 +119,16 @@ impl Downlink {
     }
 
     fn asked(&self, commanded: Commanded) -> Asked {
-        let spoken = Spoken::read(&commanded.body, commanded.content_type.as_deref());
-        let named = commanded.properties.iter().find(|(name, _)| name.eq_ignore_ascii_case("leaf")).map(|(_, leaf)| leaf.clone());
+        let names_leaf = |name: &str| name.eq_ignore_ascii_case(LEAF);
+        let named = commanded.properties.iter().find(|(name, _)| names_leaf(name)).map(|(_, leaf)| leaf.clone());
+        let named = self.own.as_ref().map(ToString::to_string).or(named);
+        let mut spoken = Spoken::read(&commanded.body, commanded.content_type.as_deref());
+        let whole = named.as_ref().or(spoken.leaf.as_ref()).is_some_and(|leaf| self.takes_messages(leaf));
+        if whole && commanded.body.len() <= MAX_BODY {
+            let own = commanded.properties.iter().filter(|(name, _)| !names_leaf(name)).cloned();
+            let properties = commanded.passed.into_iter().chain(own).collect();
+            spoken.request = Ok(Request::Message { properties, body: commanded.body });
+        }
         let (expires, request) = match commanded.expires.as_deref().map(str::parse::<Timestamp>) {
             None => (None, spoken.request),
             Some(Ok(at)) => (Some(at), spoken.request),
@@ -126,8 +142,12 @@ impl Downlink {
         };
         let who = commanded.who.unwrap_or_else(|| "hub".to_owned()).chars().take(MOST_WHO).collect();
         let origin = Origin { source: self.source(), who, id };
-        let own = self.own.as_ref().map(ToString::to_string);
-        Asked { origin, leaf: own.or(named).or(spoken.leaf), request, expires, again: false, receipt: None, sign: self.sign, teller: None }
+        Asked { origin, leaf: named.or(spoken.leaf), request, expires, again: false, receipt: None, sign: self.sign, teller: None }
+    }
+
+    fn takes_messages(&self, leaf: &str) -> bool {
+        let route = LeafId::new(leaf).ok().and_then(|leaf| self.router.routes().find(&leaf));
+        route.is_some_and(|route| route.taker.takes_messages())
     }
 
     /// Answers in a task of its own: a slow bus holds up neither the next call nor a message.
@@ -140,6 +160,17 @@ impl Downlink {
             replies.try_send(answer(429, busy)).ok();
             return;
         };
+        let own_route = self.own.as_ref().and_then(|leaf| self.router.routes().find(leaf));
+        let through = own_route.and_then(|route| route.taker.call(&route.profile.id, &method, &body, self.methods.timeout));
+        if let Some(through) = through {
+            tokio::spawn(async move {
+                let (status, body) = through.await;
+                // The session may be over; then nobody waits any more.
+                replies.send(Reply::Method { request, status, body }).await.ok();
+                drop(place);
+            });
+            return;
+        }
         let body = match &self.own {
             Some(_) if !ABOUT_A_LEAF.contains(&method.as_str()) => {
                 let why = format!("a leaf has the methods {}", ABOUT_A_LEAF.join(", "));
@@ -159,6 +190,17 @@ impl Downlink {
             drop(place);
         });
     }
+}
+
+/// System properties that mean the same one level further down.
+fn passed(system: &SystemProperties) -> Vec<(String, String)> {
+    let all = [
+        (bag::CORRELATION_ID, system.correlation_id.as_deref()),
+        (bag::USER_ID, system.user_id.as_deref()),
+        (bag::CONTENT_TYPE, system.content_type.as_deref()),
+        (bag::CONTENT_ENCODING, system.content_encoding.as_deref()),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
 }
 
 /// A call's body with the leaf put in. What is no JSON object stays as it is, and is told so.

@@ -1,5 +1,7 @@
 //! The endpoint as a unit of the gateway: its options from the configuration, its figures for `status`.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 use tidegate_core::{
     clock::{Clock, SystemClock},
@@ -10,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Endpoint},
+    passage::{self, Passage},
+    pulse::Pulse,
+    router::Router,
     unit::{Run, Stage, Unit, UnitError},
 };
 
@@ -58,7 +63,7 @@ fn machine_names() -> Vec<String> {
 }
 
 /// Listens until it is stopped, and again after every failure.
-pub(crate) fn unit(config: &Config, hub: &Hub, health: &Health, clock: &std::sync::Arc<SystemClock>) -> Unit {
+pub(crate) fn unit(config: &Config, hub: &Hub, health: &Health, clock: &Arc<SystemClock>) -> Unit {
     let (options, hub, health, clock) = (options(config), hub.clone(), health.clone(), clock.clone());
     let factory = move |stop: CancellationToken| -> Run {
         let (options, hub, health, clock) = (options.clone(), hub.clone(), health.clone(), clock.clone());
@@ -82,6 +87,13 @@ pub(crate) fn unit(config: &Config, hub: &Hub, health: &Health, clock: &std::syn
         })
     };
     Unit { name: UNIT.into(), stage: Stage::Leaf, factory: Box::new(factory) }
+}
+
+/// Its devices among the leaves that commands can go to.
+pub(crate) fn leaves(hub: &Hub, router: &Router, pulse: Pulse) -> Unit {
+    let (passage, router) = (Arc::new(Passage { hub: hub.clone() }), router.clone());
+    let factory = move |stop: CancellationToken| -> Run { Box::pin(passage.clone().run(router.clone(), pulse.clone(), stop)) };
+    Unit { name: passage::UNIT.into(), stage: Stage::Middle, factory: Box::new(factory) }
 }
 
 /// For `tidegate status`.

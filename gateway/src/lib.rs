@@ -23,6 +23,7 @@ pub mod events;
 pub mod live;
 pub mod look;
 mod opening;
+mod passage;
 pub mod pulse;
 pub mod records;
 pub mod supervise;

@@ -27,6 +27,13 @@ pub enum Request {
     Read(Vec<PointName>),
     /// Bytes for a leaf that takes them as they are.
     Raw(Bytes),
+    /// A message as it came, for a leaf that is a device with a program of its own.
+    Message {
+        /// System properties by their wire names, then the sender's own.
+        properties: Vec<(String, String)>,
+        /// What it says.
+        body: Bytes,
+    },
 }
 
 /// A command with what its body says about itself.
@@ -156,12 +163,19 @@ impl<'de> Deserialize<'de> for Pairs {
 
 /// What the inbox keeps before raw bytes; no JSON text begins with it.
 const RAW: u8 = 0;
+/// Before a message: then four bytes say how long its properties are, as JSON, and its body is the rest.
+const MESSAGE: u8 = 1;
 
 impl Request {
     /// As the inbox keeps it.
     pub fn to_stored(&self) -> Bytes {
         match self {
             Request::Raw(bytes) => [&[RAW], &bytes[..]].concat().into(),
+            Request::Message { properties, body } => {
+                let properties = serde_json::json!(properties).to_string();
+                let length = u32::try_from(properties.len()).unwrap_or(u32::MAX);
+                [&[MESSAGE], &length.to_be_bytes()[..], properties.as_bytes(), body].concat().into()
+            }
             Request::Read(names) => serde_json::json!({ "read": names }).to_string().into(),
             Request::Write(pairs) => {
                 let members: Vec<String> = pairs.iter().map(|(name, value)| format!("{}:{value}", Json::from(name.as_str()))).collect();
@@ -174,6 +188,7 @@ impl Request {
     pub fn from_stored(stored: &Bytes) -> Result<Self, String> {
         match stored.first() {
             Some(&RAW) => Ok(Request::Raw(stored.slice(1..))),
+            Some(&MESSAGE) => message_from_stored(stored).ok_or_else(|| "what is kept of the message is not understood".to_owned()),
             _ => Spoken::read(stored, None).request,
         }
     }
@@ -185,6 +200,7 @@ impl Request {
             Request::Read(names) if names.is_empty() => "read all".to_owned(),
             Request::Read(names) => format!("read {}", names.iter().map(PointName::as_str).collect::<Vec<_>>().join(", ")),
             Request::Raw(bytes) => format!("{} raw bytes", bytes.len()),
+            Request::Message { body, .. } => format!("a message of {} bytes", body.len()),
         }
     }
 
@@ -192,6 +208,13 @@ impl Request {
     pub fn changes_something(&self) -> bool {
         !matches!(self, Request::Read(_))
     }
+}
+
+fn message_from_stored(stored: &Bytes) -> Option<Request> {
+    let length = u32::from_be_bytes(stored.get(1..5)?.try_into().ok()?);
+    let body = usize::try_from(length).ok()?.checked_add(5)?;
+    let properties = serde_json::from_slice(stored.get(5..body)?).ok()?;
+    Some(Request::Message { properties, body: stored.slice(body..) })
 }
 
 #[cfg(test)]
@@ -254,6 +277,20 @@ mod tests {
         for body in [r#"{"write":{"z":1.5,"a":"x\"y"}}"#, r#"{"read":["a"]}"#, r#"{"read":[]}"#, "\0\u{1}raw"] {
             let request = read(body).request.expect(body);
             assert_eq!(Request::from_stored(&request.to_stored()), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_message_is_kept_whole_and_a_damaged_one_is_no_message() {
+        let properties = vec![("$.cid".to_owned(), "c".to_owned()), ("größe".to_owned(), "a=b&c".to_owned())];
+        for body in [&b""[..], b"\0\xff{", &[7; 70_000]] {
+            let request = Request::Message { properties: properties.clone(), body: Bytes::copy_from_slice(body) };
+            let stored = request.to_stored();
+            assert_eq!(Request::from_stored(&stored), Ok(request));
+            (0..stored.len().min(60)).for_each(|end| drop(Request::from_stored(&stored.slice(..end))));
+        }
+        for stored in [&[MESSAGE][..], &[MESSAGE, 255, 255, 255, 255], &[MESSAGE, 0, 0, 0, 1, b'x'], &[MESSAGE, 0, 0, 0, 9, b'[']] {
+            assert!(Request::from_stored(&Bytes::copy_from_slice(stored)).is_err());
         }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     look::Looks,
     method::Methods,
     normalise::Normaliser,
-    opening,
+    opening, passage,
     pulse::Pulses,
     router::{
         self, Router,
@@ -159,6 +159,7 @@ impl Gateway {
         if gateway.config.endpoint.runs() {
             let parts = &gateway.parts;
             gateway.supervisor.start(endpoint::unit(&gateway.config, &parts.hub, &parts.health, &parts.clock));
+            gateway.supervisor.start(endpoint::leaves(&parts.hub, &gateway.router, parts.pulses.expect(passage::UNIT, passage::AGAIN * 2)));
         }
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);

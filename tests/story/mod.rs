@@ -14,6 +14,7 @@ mod modbus_write;
 mod neighbours;
 mod outage;
 mod own_hub;
+mod passage;
 mod refusal;
 mod reload;
 mod stopping;

@@ -14,14 +14,14 @@ use crate::harness::{Lines, Process, SOON, Site, command, have, on_path, until, 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 
 /// A hub for devices alone.
-struct OwnHub {
+pub(super) struct OwnHub {
     state: PathBuf,
-    address: String,
+    pub(super) address: String,
     process: Process,
 }
 
 impl OwnHub {
-    fn start(site: &Site, address: String) -> Self {
+    pub(super) fn start(site: &Site, address: String) -> Self {
         let state = site.path("hub");
         let mut start = command(BINARY);
         start.arg("hub").arg("--state").arg(&state).args(["--plain", &address]);
@@ -31,28 +31,28 @@ impl OwnHub {
         hub
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.process.kill();
     }
 
-    fn ask(&self, arguments: &[&str]) -> Output {
+    pub(super) fn ask(&self, arguments: &[&str]) -> Output {
         Command::new(BINARY).args(arguments).arg("--json").arg("--state").arg(&self.state).output().expect("the binary runs")
     }
 
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Json {
+    pub(super) fn json(&self, arguments: &[&str]) -> Json {
         let output = self.ask(arguments);
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text} {}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    fn send(&self, id: &str, body: &Json) {
+    pub(super) fn send(&self, id: &str, body: &Json) {
         let sent = self.ask(&["send", "gw-01", &body.to_string(), "--property", "leaf=boiler", "--id", id, "--ack", "full"]);
         assert!(sent.status.success(), "{sent:?}");
     }
 
     /// The outcomes in the hub's own log, read by a program that is not ours: correlation id and body.
-    fn outcomes(&self, id: &str) -> Vec<Json> {
+    pub(super) fn outcomes(&self, id: &str) -> Vec<Json> {
         let all: Vec<String> = (0..4)
             .map(|class| format!("select cast(body as text) from message_{class} where properties like '%\"$.cid\":\"{id}\"%'"))
             .collect();
@@ -67,7 +67,7 @@ impl OwnHub {
     }
 
     #[track_caller]
-    fn outcome(&self, id: &str) -> Json {
+    pub(super) fn outcome(&self, id: &str) -> Json {
         until(&format!("the outcome of {id} is in the hub's log"), SOON, || self.outcomes(id).into_iter().next())
     }
 }

@@ -175,7 +175,9 @@ impl Adapter for Modbus {
         match &command.action {
             Action::Read(names) => self.read_points(&command.leaf, names).await,
             Action::Write(wanted) => Ok(self.write_points(&command.leaf, wanted).await),
-            Action::Raw(_) => Ok(Outcome::Rejected("a Modbus unit takes no raw bytes: name points to write".to_owned())),
+            Action::Raw(_) | Action::Message { .. } => {
+                Ok(Outcome::Rejected("a Modbus unit takes no raw bytes: name points to write".to_owned()))
+            }
         }
     }
 

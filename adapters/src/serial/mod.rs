@@ -217,6 +217,7 @@ impl Adapter for Serial {
             Action::Read(names) => self.read_points(&command.leaf, names).await,
             Action::Write(wanted) => self.write_points(&command.leaf, wanted).await,
             Action::Raw(bytes) => self.write_raw(&command.leaf, bytes).await,
+            Action::Message { .. } => Ok(Outcome::Rejected("a device on a serial line takes no messages: name points to write".to_owned())),
         };
         if ended.is_err() {
             self.owes = true;

@@ -27,6 +27,13 @@ pub enum Action {
     Read(Vec<PointName>),
     /// Bytes for a leaf that takes them as they are.
     Raw(Bytes),
+    /// A message as the hub sent it, for a leaf that is a device with a program of its own.
+    Message {
+        /// System properties by their wire names, then the sender's own.
+        properties: Vec<(String, String)>,
+        /// What it says.
+        body: Bytes,
+    },
 }
 
 /// What became of a command. Exactly one for each.

@@ -60,7 +60,7 @@ pub fn common_name(der: &[u8]) -> Option<String> {
 pub use error::HubError;
 pub use event::{Event, EventKind};
 pub use hub::{C2dRules, Connection, Counters, Door, Expiry, Hub, MethodCall, NewProof, Sent, connection_string};
-pub use live::MethodAnswer;
+pub use live::{Handed, MethodAnswer};
 pub use queue::{Queue, Verdict};
 pub use records::{Kept, Outlet, Records, RecordsError};
 pub use serve::{Certificate, Options, ServeError, serve};

@@ -26,6 +26,17 @@ pub(crate) enum Order {
     Method { request: String, name: String, body: Bytes, answer: oneshot::Sender<MethodAnswer> },
     /// The desired properties have changed.
     Desired { version: u64, patch: Bytes },
+    /// Hand over a C2D message that somebody else keeps.
+    Message { topic: String, body: Bytes, answer: oneshot::Sender<Handed> },
+}
+
+/// How far a message came that was handed to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The device has acknowledged it.
+    Acknowledged,
+    /// It has left, and the device does not acknowledge what it listens to at QoS 0.
+    Sent,
 }
 
 /// What a device answered to a method call.
@@ -63,6 +74,8 @@ pub(crate) struct Entry {
     pub(crate) bell: Arc<Notify>,
     /// Whether it listens to method calls.
     pub(crate) methods: Arc<AtomicBool>,
+    /// Whether it listens to C2D messages.
+    pub(crate) messages: Arc<AtomicBool>,
     dismissal: watch::Sender<Option<Dismissal>>,
     pub(crate) since: Timestamp,
     pub(crate) remote: SocketAddr,
@@ -94,6 +107,7 @@ pub(crate) struct Place {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) bell: Arc<Notify>,
     pub(crate) methods: Arc<AtomicBool>,
+    pub(crate) messages: Arc<AtomicBool>,
     pub(crate) dismissal: watch::Receiver<Option<Dismissal>>,
     /// Take-overs of this identity within a minute, this one included.
     pub(crate) take_overs: u32,
@@ -112,8 +126,9 @@ impl Live {
         let number = self.numbers.fetch_add(1, Relaxed);
         let (orders, order_ends) = mpsc::channel(ORDERS);
         let (dismissal, dismissed) = watch::channel(None);
-        let (bell, methods) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let entry = Entry { number, orders, bell: bell.clone(), methods: methods.clone(), dismissal, since, remote };
+        let (bell, methods, messages) = (Arc::new(Notify::new()), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (methods_too, messages_too) = (methods.clone(), messages.clone());
+        let entry = Entry { number, orders, bell: bell.clone(), methods: methods_too, messages: messages_too, dismissal, since, remote };
         let before = self.sessions().insert(identity.clone(), entry);
         let mut take_overs = 0;
         if let Some(before) = before {
@@ -129,6 +144,7 @@ impl Live {
             orders: order_ends,
             bell,
             methods,
+            messages,
             dismissal: dismissed,
             take_overs,
         }

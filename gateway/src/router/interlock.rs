@@ -27,7 +27,7 @@ impl Guarded {
     fn wanted(&self) -> Option<&[(PointName, Json)]> {
         match &self.request {
             Request::Write(wanted) => Some(wanted),
-            Request::Read(_) | Request::Raw(_) => None,
+            Request::Read(_) | Request::Raw(_) | Request::Message { .. } => None,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Where commands can go: which leaves there are, what is known of their points, and who takes orders for them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tidegate_core::{guard::Guard, id::LeafId, profile::LeafProfile};
 use tokio::sync::mpsc;
 
@@ -19,6 +22,16 @@ pub trait Taker: Send + Sync + fmt::Debug {
     /// Why the leaf cannot be reached now; `None` when it can be tried. An order for a leaf that is away waits in the inbox, where it
     /// can expire, and not with the taker.
     fn away(&self, leaf: &LeafId) -> Option<String>;
+
+    /// Whether its leaves are devices with programs of their own, which get messages and method calls as they came.
+    fn takes_messages(&self) -> bool {
+        false
+    }
+
+    /// Passes a method call through; `None` when its leaves have no methods of their own.
+    fn call(&self, _leaf: &LeafId, _name: &str, _payload: &Bytes, _within: Duration) -> Option<BoxFuture<'static, (u16, Bytes)>> {
+        None
+    }
 }
 
 /// The way to one leaf.
@@ -71,6 +84,18 @@ impl Routes {
         for profile in leaves {
             let (profile, guard) = (Arc::new(profile.clone()), guard.clone());
             let route = Route { profile, taker: taker.clone(), guard, group: group.to_owned() };
+            all.insert(route.profile.id.clone(), route);
+        }
+    }
+
+    /// As [`Routes::attach`], but for leaves that another group has, which stay there.
+    pub fn attach_behind(&self, group: &str, leaves: &[LeafProfile], taker: &Arc<dyn Taker>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let wanted: BTreeSet<&LeafId> = leaves.iter().map(|leaf| &leaf.id).collect();
+        all.retain(|leaf, route| route.group != group || wanted.contains(leaf));
+        for profile in leaves.iter().filter(|leaf| !all.contains_key(&leaf.id)).cloned().collect::<Vec<_>>() {
+            let guard = Arc::new(Mutex::new(Guard::new(std::slice::from_ref(&profile))));
+            let route = Route { profile: Arc::new(profile), taker: taker.clone(), guard, group: group.to_owned() };
             all.insert(route.profile.id.clone(), route);
         }
     }

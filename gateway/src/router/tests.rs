@@ -103,7 +103,7 @@ impl Leaf {
                 Outcome::Done(points.clone())
             }
             Action::Read(names) => Outcome::Done(names.iter().filter_map(|name| Some((name.clone(), memory.get(name)?.clone()))).collect()),
-            Action::Raw(_) => Outcome::Sent,
+            Action::Raw(_) | Action::Message { .. } => Outcome::Sent,
         }
     }
 

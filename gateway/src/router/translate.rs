@@ -21,6 +21,10 @@ pub(super) fn action(route: &Route, request: &Request) -> Result<Action, String>
             Ok(Action::Read(names.clone()))
         }
         Request::Raw(bytes) => Ok(Action::Raw(bytes.clone())),
+        Request::Message { properties, body } if route.taker.takes_messages() => {
+            Ok(Action::Message { properties: properties.clone(), body: body.clone() })
+        }
+        Request::Message { .. } => Err(format!("'{}' takes no messages; name points to write", profile.id)),
     }
 }
 
@@ -30,6 +34,7 @@ pub(super) fn is_repeatable(route: &Route, request: &Request) -> bool {
         Request::Write(wanted) => route.guard().is_repeatable(&route.profile.id, wanted.iter().map(|(name, _)| name)),
         Request::Read(_) => true,
         Request::Raw(_) => false,
+        Request::Message { .. } => true,
     }
 }
 

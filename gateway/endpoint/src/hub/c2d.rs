@@ -1,17 +1,23 @@
 //! C2D messages from the service's side: send, purge, feedback.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tidegate_core::{
-    c2d::{Ack, Enqueued, Feedback, MAX_BODY, MAX_TTL, NewC2d},
+    c2d::{Ack, Enqueued, Feedback, LOCK, MAX_BODY, MAX_TTL, NewC2d},
     clock::Timestamp,
     dialect::{bag, identity::Identity},
     id::MessageId,
     message::is_id_property,
 };
 
+use tokio::sync::oneshot;
+
 use super::Hub;
-use crate::error::HubError;
+use crate::{
+    error::HubError,
+    live::{Handed, Order},
+    session::c2d::topic_of,
+};
 
 /// Records of feedback at once: IoT Hub's batch.
 const FEEDBACK: usize = 64;
@@ -67,6 +73,30 @@ impl Hub {
         }
         self.0.live.with(identity, |entry| entry.bell.notify_one());
         Ok(Sent { message_id, expires })
+    }
+
+    /// Hands a message that the caller keeps to a device that is here, past its queue, and waits for its acknowledgement. At least once:
+    /// after [`HubError::NoAnswer`] the device may have it.
+    pub async fn hand(&self, identity: &Identity, new: NewC2d) -> Result<Handed, HubError> {
+        check(&new)?;
+        let away = || HubError::NotOnline(identity.to_string());
+        let orders = self.0.live.with(identity, |entry| entry.messages.load(Relaxed).then(|| entry.orders.clone()));
+        let orders = orders.flatten().ok_or_else(away)?;
+        let topic = topic_of(identity.device.as_str(), new.message_id.as_deref(), None, &new.properties);
+        let (answer, answered) = oneshot::channel();
+        orders.try_send(Order::Message { topic, body: new.body, answer }).map_err(|_| away())?;
+        match tokio::time::timeout(LOCK, answered).await {
+            Ok(Ok(handed)) => {
+                self.0.tally.c2d_delivered.fetch_add(1, Relaxed);
+                Ok(handed)
+            }
+            Ok(Err(_)) | Err(_) => Err(HubError::NoAnswer(identity.to_string())),
+        }
+    }
+
+    /// Whether a device is here and listens to its messages.
+    pub fn listens(&self, identity: &Identity) -> bool {
+        self.0.live.with(identity, |entry| entry.messages.load(Relaxed)).unwrap_or(false)
     }
 
     /// Takes away what waits for a device. Returns how many messages it was.

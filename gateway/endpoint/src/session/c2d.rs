@@ -2,13 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
 use tidegate_core::{
     c2d::{C2d, Settled, Settlement},
+    clock::Timestamp,
     dialect::{bag, topic::Topic},
 };
+use tokio::sync::oneshot;
 
 use super::{Session, end::End};
-use crate::{limits::C2D_WINDOW, packet, queue::Verdict};
+use crate::{limits::C2D_WINDOW, live::Handed, packet, queue::Verdict};
 
 impl Session {
     /// Gives out what waits, if the device listens and has room.
@@ -40,12 +43,35 @@ impl Session {
 
     /// A packet id that is not in use, for this message.
     fn free_packet(&mut self, message: i64) -> u16 {
+        let packet = self.next_packet();
+        self.window.insert(packet, message);
+        packet
+    }
+
+    fn next_packet(&mut self) -> u16 {
         loop {
             self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
-            // The window is far smaller than the ids.
-            if let std::collections::hash_map::Entry::Vacant(free) = self.window.entry(self.last_packet) {
-                free.insert(message);
+            // There are far fewer in use than there are.
+            if !self.window.contains_key(&self.last_packet) && !self.handed.contains_key(&self.last_packet) {
                 return self.last_packet;
+            }
+        }
+    }
+
+    /// Gives out a message that is not in the queue. When the session ends before the device has it, its answer is dropped.
+    pub(super) fn hand_over(&mut self, topic: String, body: Bytes, answer: oneshot::Sender<Handed>) {
+        // Those whose time was over before the device acknowledged them leave their ids.
+        self.handed.retain(|_, answer| !answer.is_closed());
+        match self.subscriptions.c2d {
+            None => {}
+            Some(0) => {
+                packet::publish(&mut self.output, topic, body, 0);
+                self.leaving.push(answer);
+            }
+            Some(_) => {
+                let packet = self.next_packet();
+                packet::publish(&mut self.output, topic, body, packet);
+                self.handed.insert(packet, answer);
             }
         }
     }
@@ -65,11 +91,17 @@ impl Session {
 }
 
 fn topic(device: &str, message: &C2d) -> String {
+    topic_of(device, message.message_id.as_deref(), Some(message.expires), &message.properties)
+}
+
+/// The topic of a C2D message with its bag.
+pub(crate) fn topic_of(device: &str, id: Option<&str>, expires: Option<Timestamp>, properties: &[(String, String)]) -> String {
     let to = format!("/devices/{device}/messages/devicebound");
-    let expires = message.expires.to_string();
-    let id = message.message_id.as_deref().map(|id| (bag::MESSAGE_ID, id));
-    let own = [(bag::TO, to.as_str()), (bag::EXPIRES, expires.as_str())];
-    let given = message.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let expires = expires.map(|at| at.to_string());
+    let id = id.map(|id| (bag::MESSAGE_ID, id));
+    let own = [(bag::TO, Some(to.as_str())), (bag::EXPIRES, expires.as_deref())];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let given = properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let bag = bag::encode_all(id.into_iter().chain(own).chain(given).map(|(name, value)| (name, Some(value))));
     Topic::CloudToDevice { device, bag: &bag }.to_string()
 }

@@ -4,7 +4,7 @@
 //! after the receipt of its message; when [`MAX_WAITING`] publishes wait for the disk nothing more is read, which is how the device
 //! learns that we are slow. An idle session wakes up for its keep-alive and for nothing else.
 
-mod c2d;
+pub(crate) mod c2d;
 mod d2c;
 mod end;
 mod subscribe;
@@ -41,7 +41,7 @@ use crate::{
     gate::Admitted,
     hub::Hub,
     limits::{MAX_BATCH, MAX_PACKET, MAX_WAITING, READ, WRITE_PATIENCE},
-    live::{MethodAnswer, Order, Place},
+    live::{Handed, MethodAnswer, Order, Place},
     packet,
     queue::Queue,
     stream::Stream,
@@ -75,6 +75,10 @@ pub(crate) struct Session {
     queue: Queue,
     /// C2D messages that the device has not acknowledged, by packet id.
     window: HashMap<u16, i64>,
+    /// Those that somebody else keeps and waits for.
+    handed: HashMap<u16, oneshot::Sender<Handed>>,
+    /// Those that are told as soon as the bytes have left.
+    leaving: Vec<oneshot::Sender<Handed>>,
     last_packet: u16,
     /// There may be C2D messages to give out.
     stirred: bool,
@@ -112,6 +116,8 @@ impl Session {
             subscriptions: Subscriptions::default(),
             queue,
             window: HashMap::new(),
+            handed: HashMap::new(),
+            leaving: Vec::new(),
             last_packet: 0,
             stirred: false,
             calls: HashMap::new(),
@@ -132,6 +138,7 @@ impl Session {
         self.tell(EventKind::DeviceConnected, detail);
         if c2d.is_some() {
             self.subscriptions.c2d = c2d;
+            self.place.messages.store(true, Relaxed);
             self.stirred = true;
         }
         let Err(end) = self.serve().await;
@@ -271,7 +278,13 @@ impl Session {
                         self.append(batch).await?;
                     }
                 }
-                Packet::PubAck(ack) => settled.extend(self.window.remove(&ack.pkid)),
+                Packet::PubAck(ack) => match self.handed.remove(&ack.pkid) {
+                    // Whoever handed it over may have gone.
+                    Some(answer) => {
+                        answer.send(Handed::Acknowledged).ok();
+                    }
+                    None => settled.extend(self.window.remove(&ack.pkid)),
+                },
                 Packet::Subscribe(subscribe) => self.subscribe(subscribe).await?,
                 Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe).await?,
                 Packet::PingReq => packet::pingresp(&mut self.output),
@@ -297,6 +310,9 @@ impl Session {
             Ok(Err(error)) => Err(End::Gone(error.to_string())),
             Ok(Ok(())) => {
                 self.output.clear();
+                for answer in self.leaving.drain(..) {
+                    answer.send(Handed::Sent).ok();
+                }
                 Ok(())
             }
         }
@@ -306,6 +322,7 @@ impl Session {
         match order {
             Order::Method { request, name, body, answer } => self.call(request, &name, body, answer),
             Order::Desired { version, patch } => self.push_desired(version, patch),
+            Order::Message { topic, body, answer } => self.hand_over(topic, body, answer),
         }
     }
 

@@ -60,6 +60,7 @@ impl Session {
                     self.hub.0.records.subscribe_session(&self.identity, qos).await?;
                 }
                 self.subscriptions.c2d = qos;
+                self.place.messages.store(qos.is_some(), Relaxed);
                 self.stirred = qos.is_some();
             }
             // Inputs are the business of routes between modules, which we have none of; listening to them is allowed.
