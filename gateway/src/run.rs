@@ -222,7 +222,8 @@ fn open_page(gateway: &mut Gateway, requests: mpsc::Sender<Request>, path: &Path
         return Ok(());
     }
     let (parts, facts) = (gateway.parts().clone(), gateway.facts());
-    let service = Service::new(Ends { parts, facts, requests, config_path: path.to_owned(), kinds, link: None })?;
+    let service =
+        Service::new(Ends { parts, facts, router: gateway.router().clone(), requests, config_path: path.to_owned(), kinds, link: None })?;
     gateway.supervise(service.gauge_unit());
     gateway.supervise(service.web_unit(web, None));
     Ok(())

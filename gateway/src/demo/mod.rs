@@ -124,7 +124,15 @@ fn page_address(args: &Args) -> Result<SocketAddr> {
 async fn open_page(gateway: &mut Gateway, folder: &Path, requests: mpsc::Sender<Request>) -> Result<(LinkSwitch, Opened)> {
     let (switch, web) = (LinkSwitch::default(), gateway.config().web.clone());
     let (parts, facts, link) = (gateway.parts().clone(), gateway.facts(), Some(switch.clone()));
-    let service = Service::new(Ends { parts, facts, requests, config_path: folder.to_owned(), kinds: crate::kinds(), link })?;
+    let service = Service::new(Ends {
+        parts,
+        facts,
+        router: gateway.router().clone(),
+        requests,
+        config_path: folder.to_owned(),
+        kinds: crate::kinds(),
+        link,
+    })?;
     let bound = service::open(&service, &web).await.context("the demo's page")?;
     let opened = Opened::of(&bound);
     gateway.supervise(service.gauge_unit());

@@ -4,6 +4,7 @@
 //! gateway goes through the main loop, one thing at a time, as `tidegate reload` does.
 
 mod archive;
+mod commands;
 mod configuration;
 #[cfg(test)]
 mod contract;
@@ -30,7 +31,7 @@ pub use facts::{AdapterFacts, Facts, UpstreamFacts};
 pub use gauge::Gauge;
 pub use web::{Opened, open};
 
-use crate::{config::Kinds, control::Request, events::Events, wiring::Parts};
+use crate::{config::Kinds, control::Request, events::Events, router::Router, wiring::Parts};
 
 /// The demo's link, as the page may switch it.
 #[derive(Debug, Clone)]
@@ -75,6 +76,8 @@ pub struct Ends {
     pub parts: Parts,
     /// What is configured.
     pub facts: watch::Receiver<Arc<Facts>>,
+    /// The way of commands to leaves.
+    pub router: Router,
     /// The main loop, which applies configurations.
     pub requests: mpsc::Sender<Request>,
     /// The configuration's folder or file.

@@ -1,6 +1,7 @@
 //! The routes: who may ask what, and the words of the answers. Each file is one part of the API.
 
 mod account;
+mod command;
 mod configuration;
 mod device;
 mod docs;
@@ -62,6 +63,11 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(device::devices))
         .routes(routes!(device::device))
         .routes(routes!(device::trend))
+        .routes(routes!(command::command))
+        .routes(routes!(command::inbox))
+        .routes(routes!(command::retry))
+        .routes(routes!(command::let_go))
+        .routes(routes!(command::writes))
         .routes(routes!(live::live))
         .routes(routes!(log::log))
         .routes(routes!(log::gaps))

@@ -272,6 +272,16 @@ pub struct After {
     pub limit: Option<usize>,
 }
 
+/// How much of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Limit {
+    /// Entries, 1 to 1000; 100 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<usize>,
+}
+
 /// What a list's limit means.
 pub(crate) fn limit(asked: Option<usize>) -> usize {
     asked.unwrap_or(100).clamp(1, 1000)

@@ -3,12 +3,14 @@
 //! Times are RFC 3339 in UTC with milliseconds, or, in bulk, milliseconds since 1970 (`at`). Absent and `null` mean the same in requests.
 
 mod account;
+mod command;
 mod configuration;
 mod device;
 mod log;
 mod overview;
 
 pub use account::*;
+pub use command::*;
 pub use configuration::*;
 pub use device::*;
 pub use log::*;

@@ -3,14 +3,16 @@
 //! Every call is answered in bounded time, or with a problem. Nothing here is told who asks, but for changes, whose history names them.
 
 mod archive;
+mod commands;
 mod views;
 mod workshop;
 
 pub use archive::{Archive, Exported};
+pub use commands::Commands;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop {}
+pub trait Site: Views + Archive + Workshop + Commands {}
 
-impl<T: Views + Archive + Workshop> Site for T {}
+impl<T: Views + Archive + Workshop + Commands> Site for T {}

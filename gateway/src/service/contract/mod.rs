@@ -26,6 +26,7 @@ use crate::{
     wiring::Gateway,
 };
 
+mod commands;
 mod configuration;
 mod door;
 mod hostile;
@@ -108,7 +109,8 @@ async fn house_with(web: &str) -> House {
     let mut gateway = Gateway::start(loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems))).await.expect("starts");
     let (requests, mut asked) = mpsc::channel(8);
     let (parts, facts, section) = (gateway.parts().clone(), gateway.facts(), gateway.config().web.clone());
-    let ends = Ends { parts, facts, requests, config_path: etc.clone(), kinds: crate::kinds(), link: None };
+    let ends =
+        Ends { parts, facts, router: gateway.router().clone(), requests, config_path: etc.clone(), kinds: crate::kinds(), link: None };
     let leaf = ends.parts.live.add(&Name::new("bus").expect("valid"), "modbus", &boiler());
     let service = Service::new(ends).expect("opens");
     let bound = open(&service, &section).await.expect("opens");
