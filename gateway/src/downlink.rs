@@ -84,7 +84,7 @@ impl Downlink {
     /// A session has begun.
     pub async fn begun(&self, replies: &mpsc::Sender<Reply>) {
         if let Some((twin, obeyed)) = &self.twin {
-            let event = Event::Begun { upstream: self.name.clone(), replies: replies.clone(), obeyed: *obeyed };
+            let event = Event::Begun { upstream: self.name.clone(), leaf: self.own.clone(), replies: replies.clone(), obeyed: *obeyed };
             // Nobody listens any more when we are stopping.
             twin.send(event).await.ok();
         }
@@ -112,7 +112,7 @@ impl Downlink {
             ArrivalKind::Method { name, request, body } => self.call(name, request, body, replies.clone()),
             ArrivalKind::Twin { topic, body } => {
                 if let Some((twin, _)) = &self.twin {
-                    twin.send(Event::Came { upstream: self.name.clone(), topic, body }).await.ok();
+                    twin.send(Event::Came { upstream: self.name.clone(), leaf: self.own.clone(), topic, body }).await.ok();
                 }
             }
         }

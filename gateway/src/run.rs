@@ -133,7 +133,12 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
             return Exit::AlreadyRunning;
         }
     };
-    let mut files = Files { path, kinds, shape: Box::new(shape), laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow) };
+    let mut files = Files {
+        path,
+        kinds,
+        shape: Box::new(shape),
+        laid: twin::kept_settings(&config.gateway.state_dir, &config.twin.allow, &config.leaf_identities()),
+    };
     let config = files.with_settings(config);
     let (requests, mut asked) = mpsc::channel(REQUESTS);
     let mut gateway = match start(config, requests, &files.path, files.kinds).await {

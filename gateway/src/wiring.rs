@@ -117,6 +117,7 @@ impl Gateway {
         let (twins, twin_events) = Twins::new(twin::Parts {
             section: config.twin.clone(),
             gateway: config.gateway.id.clone(),
+            leaves: config.leaf_identities(),
             state_dir: config.gateway.state_dir.clone(),
             board: parts.board.clone(),
             router: router.clone(),

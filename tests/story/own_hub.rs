@@ -116,3 +116,64 @@ fn commands_methods_and_twins_pass_from_a_hub_of_our_own_to_the_unit_and_back() 
         assert_eq!(hub.outcomes(id).len(), 1, "{id}");
     }
 }
+
+/// What stands under `tidegate` of the reported properties.
+fn reported(hub: &OwnHub, device: &str) -> Json {
+    hub.json(&["device", "twin", device])["properties"]["reported"]["tidegate"].clone()
+}
+
+#[test]
+fn a_leaf_with_an_identity_of_its_own_has_a_twin_of_its_own() {
+    if !have(&["sqlite3"]) {
+        return;
+    }
+    let Some(mut plant) = plant("[twin]\ntrial = \"3s\"\n") else { return };
+    let hub = OwnHub::start(&plant.site, format!("{}:1883", plant.site.address()));
+    let key_file = plant.site.path("key");
+    let key = std::fs::read_to_string(&key_file).expect("written before");
+    for device in ["gw-01", "boiler"] {
+        hub.json(&["device", "add", device, "--key", key.trim()]);
+    }
+    let own = hub.address.rsplit_once(':').expect("host:port").0.to_owned();
+    let other = plant.broker.address.rsplit_once(':').expect("host:port").0.to_owned();
+    let identity = format!("[[upstream.leaf]]\nid = \"boiler\"\nkey_file = \"{}\"\n", key_file.display());
+    plant.gateway.rewrite(|text| text.replace(&format!("host = \"{other}\""), &format!("host = \"{own}\"")) + &identity);
+    plant.gateway.start();
+    until_true("it says where it is", SOON, || reported(&hub, "boiler")["state"] == "there");
+    assert_eq!(reported(&hub, "boiler")["gateway"], "gw-01");
+    let desire = |device: &str, desired: &str| {
+        hub.json(&["device", "twin", device, "--desired", desired]);
+    };
+    let until_state = |device: &str, state: &str| {
+        until_true(&format!("the newest settings of {device} are {state}"), SOON * 2, || {
+            let twin = hub.json(&["device", "twin", device])["properties"].take();
+            let told = &twin["reported"]["tidegate"]["desired"];
+            told["state"] == state && told["version"] == twin["desired"]["$version"]
+        });
+    };
+    // Its own twin speaks of it alone, and a value becomes a command of its own.
+    desire("boiler", r#"{"tidegate":{"interval":"300ms","set":{"setpoint":30}}}"#);
+    until_state("boiler", "applied");
+    until_true("the set-point is written", SOON, || plant.written(0) == [300]);
+    // The gateway's twin may speak of it too; what its own says goes before.
+    desire("gw-01", r#"{"tidegate":{"log_level":"debug","leaves":{"boiler":{"interval":"1h"}}}}"#);
+    until_state("gw-01", "applied");
+    let polled = |plant: &mut super::commands::Plant| plant.slave.request_times(1).len();
+    let before = polled(&mut plant);
+    until_true("it is still polled as its own twin says", SOON, || polled(&mut plant) > before + 20);
+    // What is none of its settings is refused in its own twin, and nowhere else.
+    desire("boiler", r#"{"tidegate":{"log_level":"info"}}"#);
+    until_state("boiler", "refused");
+    assert!(reported(&hub, "boiler")["desired"]["error"].to_string().contains("'log_level' is no setting"));
+    assert_eq!(reported(&hub, "gw-01")["desired"]["state"], "applied");
+    // After a power cut, and without the hub, both hold.
+    desire("boiler", r#"{"tidegate":{"log_level":null}}"#);
+    until_state("boiler", "applied");
+    plant.gateway.kill();
+    drop(hub);
+    plant.gateway.start();
+    let before = polled(&mut plant);
+    until_true("it is polled as its own twin said", SOON, || polled(&mut plant) > before + 20);
+    assert_eq!(plant.written(0), [300], "written once");
+    plant.gateway.stop();
+}

@@ -91,6 +91,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Leaves with an identity of their own at some upstream.
+    pub fn leaf_identities(&self) -> Vec<LeafId> {
+        self.upstreams.iter().flat_map(|section| &section.plan.leaves).map(|identity| identity.leaf.clone()).collect()
+    }
+
     /// Whether a leaf has an identity of its own there. One that is switched off keeps what waits for it.
     pub fn knows_identity(&self, upstream: &Name, leaf: &LeafId) -> bool {
         let of = |section: &UpstreamSection| section.name == *upstream && section.plan.leaves.iter().any(|identity| identity.leaf == *leaf);

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use tidegate_core::id::LeafId;
+
 use super::settings::key;
 use crate::{board::Board, router::Router};
 
@@ -46,14 +48,32 @@ pub(super) fn report(gateway: &str, board: &Board, router: &Router, verdict: &Ve
         "leaves_away": away,
         "leaves_total": routes.len(),
     });
+    tell(&mut own, verdict);
+    Map::from_iter([("tidegate".to_owned(), own)])
+}
+
+/// What is said in the twin of a leaf with an identity of its own.
+pub(super) fn report_of_leaf(gateway: &str, leaf: &LeafId, router: &Router, verdict: &Verdict) -> Map<String, Json> {
+    let route = router.routes().find(leaf);
+    let state = match &route {
+        None => "unknown",
+        Some(route) if route.taker.away(leaf).is_some() => "away",
+        Some(_) => "there",
+    };
+    let mut own = json!({ "gateway": gateway, "version": env!("CARGO_PKG_VERSION"), "state": state });
+    if let Some(route) = route {
+        own["adapter"] = json!(route.group);
+    }
+    tell(&mut own, verdict);
+    Map::from_iter([("tidegate".to_owned(), own)])
+}
+
+fn tell(own: &mut Json, verdict: &Verdict) {
     if verdict.version > 0 {
-        own["desired"] = json!({ "version": verdict.version, "state": verdict.state, "error": verdict.error });
+        own["desired"] = json!({ "version": verdict.version, "state": verdict.state });
         // A twin has no null: absent is what says that there is no error.
-        if verdict.error.is_none()
-            && let Some(desired) = own["desired"].as_object_mut()
-        {
-            desired.remove("error");
+        if let Some(error) = &verdict.error {
+            own["desired"]["error"] = json!(error);
         }
     }
-    Map::from_iter([("tidegate".to_owned(), own)])
 }

@@ -7,13 +7,16 @@
 //!   "set":{"setpoint":21.5}}}}}
 //! ```
 //!
+//! In the twin of a leaf with an identity of its own, what stands here under its name stands under `tidegate` itself.
+//!
 //! Anything else under `tidegate` is refused as a whole, with every reason in words: a setting that is half obeyed is worse than one that
 //! is not. Other members of the desired properties are nobody's business here. A name with a dot, which twins do not take as a key, is
 //! written with `%2E`.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
+use tidegate_core::id::LeafId;
 
 use crate::config::{DeviceKeys, LogLevel, Overlay, Setting};
 
@@ -31,6 +34,23 @@ pub(super) struct Settings {
 const REPORT: [&str; 4] = ["report", "deadband", "min_interval", "heartbeat"];
 /// Most reasons that are told.
 const MOST_REASONS: usize = 8;
+
+/// What the desired properties of a leaf's own twin say, as the gateway's would say it.
+pub(super) fn of_leaf(leaf: &LeafId, desired: &Map<String, Json>) -> Map<String, Json> {
+    let own = desired.get("tidegate").map(|own| json!({ "leaves": { key(leaf.as_str()): own } }));
+    own.into_iter().map(|own| ("tidegate".to_owned(), own)).collect()
+}
+
+/// Puts other settings on top. Of two for one key, theirs hold.
+pub(super) fn put_on_top(overlay: &mut Overlay, other: &Overlay) {
+    for (leaf, keys) in other {
+        let under = overlay.entry(leaf.clone()).or_default();
+        under.own.extend(keys.own.clone());
+        for (point, keys) in &keys.points {
+            under.points.entry(point.clone()).or_default().extend(keys.clone());
+        }
+    }
+}
 
 /// Reads what stands under `tidegate`.
 pub(super) fn read(desired: &Map<String, Json>, allowed: &[Setting]) -> Result<Settings, String> {
@@ -147,7 +167,6 @@ pub(super) fn key(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 

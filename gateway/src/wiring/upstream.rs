@@ -64,7 +64,8 @@ impl Gateway {
         let downlink = Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone(), self.twin_of(section));
         self.run_uplink(name.to_string(), false, reader, downlink, row.clone(), &section.plan.build);
         for (LeafIdentity { leaf, build, .. }, reader) in shares {
-            let downlink = Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone(), None).of_leaf(leaf.clone());
+            let twin = self.twin_of(section);
+            let downlink = Downlink::new(name.clone(), self.router.clone(), section.sign, self.methods.clone(), twin).of_leaf(leaf.clone());
             self.run_uplink(format!("{name}/{leaf}"), true, reader, downlink, row.leaf(leaf), build);
         }
         Ok(())
