@@ -7,7 +7,7 @@ use tidegate_core::{
     clock::{Clock, SystemClock},
     health::{Condition, Health},
 };
-use tidegate_endpoint::{C2dRules, Certificate, Hub, Options};
+use tidegate_endpoint::{C2dRules, Certificate, Hub, Options, Provisioning};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,13 +30,10 @@ pub(crate) fn rules(endpoint: &Endpoint) -> C2dRules {
 
 fn options(config: &Config) -> Options {
     let endpoint = &config.endpoint;
+    let names = if endpoint.certificate_names.is_empty() { machine_names() } else { endpoint.certificate_names.clone() };
     let certificate = match &endpoint.certificate {
         Some((certificate, key)) => Certificate::Files { certificate: certificate.clone(), key: key.clone() },
-        None => Certificate::Own {
-            dir: config.gateway.state_dir.join(TLS),
-            owner: config.gateway.id.to_string(),
-            names: if endpoint.certificate_names.is_empty() { machine_names() } else { endpoint.certificate_names.clone() },
-        },
+        None => Certificate::Own { dir: config.gateway.state_dir.join(TLS), owner: config.gateway.id.to_string(), names: names.clone() },
     };
     Options {
         tls: endpoint.tls,
@@ -46,6 +43,11 @@ fn options(config: &Config) -> Options {
         certificate,
         client_ca: endpoint.client_ca.clone(),
         max_sessions: endpoint.max_sessions,
+        provisioning: endpoint.provisioning.as_ref().map(|provisioning| Provisioning {
+            id_scope: provisioning.id_scope.clone(),
+            group_key: provisioning.group_key.clone(),
+            hub: provisioning.hub.clone().or_else(|| names.into_iter().next()).unwrap_or_else(|| "localhost".to_owned()),
+        }),
     }
 }
 

@@ -63,8 +63,16 @@ impl House {
         let hub = Hub::new(records, outlet, clock.clone(), C2dRules::default());
         let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let own = Certificate::Own { dir: dir.path().join("tls"), owner: "test".into(), names: vec!["localhost".into(), HOST.into()] };
-        let mut options =
-            Options { tls: any, plain: any, websocket: None, hosts: Vec::new(), certificate: own, client_ca: None, max_sessions: 2_000 };
+        let mut options = Options {
+            tls: any,
+            plain: any,
+            websocket: None,
+            hosts: Vec::new(),
+            certificate: own,
+            client_ca: None,
+            max_sessions: 2_000,
+            provisioning: None,
+        };
         change(&mut options);
         let stop = CancellationToken::new();
         let serving = serve(hub.clone(), options, stop.clone());

@@ -15,6 +15,7 @@ mod neighbours;
 mod outage;
 mod own_hub;
 mod passage;
+mod provisioning;
 mod refusal;
 mod reload;
 mod stopping;

@@ -26,6 +26,7 @@ use crate::{
     hub::Hub,
     limits::MAX_CLIENT_ID,
     password,
+    provision::Desk,
     throttle::Throttle,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Gate {
     /// Host names that user names and tokens may carry; empty for any.
     pub(crate) hosts: Vec<String>,
     pub(crate) authorities: Option<Authorities>,
+    /// Where devices register themselves, if they may.
+    pub(crate) desk: Option<Desk>,
     pub(crate) max_sessions: usize,
     pub(crate) throttle: Throttle,
 }

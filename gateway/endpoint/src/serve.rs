@@ -30,6 +30,7 @@ use crate::{
     hub::{Door, Hub},
     limits::{CONNECT_PATIENCE, MAX_CONNECT},
     packet::{self, Malformed},
+    provision::{Desk, Provisioning, registration_of},
     session::Session,
     strangers::{Guest, Strangers},
     stream::{Rewound, Stream},
@@ -54,6 +55,8 @@ pub struct Options {
     pub client_ca: Option<PathBuf>,
     /// Most sessions at once.
     pub max_sessions: usize,
+    /// How devices may register themselves, if they may.
+    pub provisioning: Option<Provisioning>,
 }
 
 /// Where the server's certificate comes from.
@@ -83,6 +86,9 @@ pub enum ServeError {
     /// A certificate or key.
     #[error("endpoint: {0}")]
     Certificate(String),
+    /// The enrolment group's key.
+    #[error("endpoint.provisioning: {0}")]
+    Provisioning(String),
     /// An address.
     #[error("endpoint: cannot listen on {address}: {why}")]
     Listen {
@@ -114,7 +120,8 @@ pub async fn serve(hub: Hub, options: Options, stop: CancellationToken) -> Resul
         Some(path) => Some(Authorities::read(path).map_err(ServeError::Certificate)?),
         None => None,
     };
-    let gate = Gate { hosts: options.hosts.clone(), authorities, max_sessions: options.max_sessions, ..Gate::default() };
+    let desk = options.provisioning.as_ref().map(Desk::open).transpose().map_err(ServeError::Provisioning)?;
+    let gate = Gate { hosts: options.hosts.clone(), authorities, desk, max_sessions: options.max_sessions, ..Gate::default() };
     let house = Arc::new(House { hub: hub.clone(), gate, strangers: Arc::default() });
     let mut tasks = JoinSet::new();
     let mut addresses = Vec::new();
@@ -256,6 +263,12 @@ async fn receive(
         Err(_) => return refused(&house, remote, String::new(), format!("no CONNECT within {CONNECT_PATIENCE:?}"), None),
     };
     let Opened { mut stream, shown, connect, rest } = opened;
+    if let Some(desk) = &house.gate.desk
+        && connect.login.as_ref().is_some_and(|login| registration_of(&login.username).is_some())
+    {
+        // The guest keeps its place among the strangers: it is no device yet, and there are few of those.
+        return enrol(&house, desk, connect, shown, Opening { stream, rest, remote }).await;
+    }
     let admitted = match house.gate.admit(&house.hub, connect, shown, remote).await {
         Ok(admitted) => admitted,
         Err(refusal) => return turn_away(&house, stream, remote, refusal).await,
@@ -278,6 +291,38 @@ async fn receive(
     packet::connack(&mut output, ConnectReturnCode::Success, present);
     // Boxed, because it lives long and the way here was large.
     Box::pin(Session::new(hub, admitted, remote, stream, place, (rest, output)).run(c2d)).await;
+}
+
+/// A connection that is let in or turned away.
+struct Opening {
+    stream: Box<dyn Stream>,
+    rest: BytesMut,
+    remote: SocketAddr,
+}
+
+async fn enrol(house: &House, desk: &Desk, connect: Connect, shown: Option<Shown>, opening: Opening) {
+    let Opening { mut stream, rest, remote } = opening;
+    let claimed: String = connect.client_id.chars().take(80).collect();
+    let throttle = &house.gate.throttle;
+    let judged = match throttle.lets_try(remote.ip(), &claimed) {
+        false => Err("too many failed attempts: wait ten seconds".to_owned()),
+        true => desk.admit(&connect, shown.as_ref(), house.gate.authorities.as_ref(), house.hub.now()),
+    };
+    let why = match judged {
+        Ok(enrolled) => {
+            throttle.succeeded(remote.ip(), &claimed);
+            match desk.serve(&house.hub, enrolled, stream, rest).await {
+                Ok(()) => return,
+                Err(why) => why,
+            }
+        }
+        Err(why) => {
+            throttle.failed(remote.ip(), &claimed);
+            answer(&mut stream, ConnectReturnCode::NotAuthorized).await;
+            why
+        }
+    };
+    refused(house, remote, claimed, format!("registration: {why}"), None);
 }
 
 /// TLS, WebSocket, and the first packet.

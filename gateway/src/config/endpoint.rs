@@ -2,9 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use tidegate_core::{dialect::identity::is_host, problem::Problems, quantity::Span};
+use tidegate_core::{
+    dialect::{dps::is_id_scope, identity::is_host},
+    problem::Problems,
+    quantity::Span,
+};
 
-use super::raw::RawEndpoint;
+use super::raw::{RawEndpoint, RawProvisioning};
 
 /// `[endpoint]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,19 @@ pub struct Endpoint {
     pub max_delivery_count: u32,
     /// How long feedback waits to be read.
     pub feedback_ttl: Duration,
+    /// How devices may register themselves, if they may.
+    pub provisioning: Option<ProvisioningSection>,
+}
+
+/// `[endpoint.provisioning]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvisioningSection {
+    /// The scope that devices name.
+    pub id_scope: String,
+    /// The file with the enrolment group's key.
+    pub group_key: Option<PathBuf>,
+    /// The name that devices are told; `None` for the first of the certificate.
+    pub hub: Option<String>,
 }
 
 impl Endpoint {
@@ -81,7 +98,26 @@ pub(super) fn check(raw: &RawEndpoint, problems: &mut Problems) -> Endpoint {
         c2d_ttl: ttl("c2d_ttl", raw.c2d_ttl, problems),
         max_delivery_count: raw.max_delivery_count,
         feedback_ttl: ttl("feedback_ttl", raw.feedback_ttl, problems),
+        provisioning: raw
+            .provisioning
+            .as_ref()
+            .map(|provisioning| check_provisioning(provisioning, raw, &mut problems.key("provisioning"))),
     }
+}
+
+fn check_provisioning(raw: &RawProvisioning, endpoint: &RawEndpoint, problems: &mut Problems) -> ProvisioningSection {
+    if !is_id_scope(&raw.id_scope) {
+        problems.key("id_scope").error("is not an id scope", "write 1 to 64 letters and digits, such as \"0neHall3\"");
+    }
+    if raw.group_key_file.is_none() && endpoint.client_ca_file.is_none() {
+        problems.error("lets nobody in", "add group_key_file, or client_ca_file in [endpoint]");
+    }
+    if let Some(hub) = raw.hub.as_ref().filter(|hub| !is_host(hub)) {
+        let shown: String = hub.chars().take(40).collect();
+        problems.key("hub").error(format!("'{shown}' is not a host name or address"), "write a name such as \"gw-01.local\", without port");
+    }
+    let group_key = raw.group_key_file.as_ref().map(|file| path("group_key_file", file, problems));
+    ProvisioningSection { id_scope: raw.id_scope.clone(), group_key, hub: raw.hub.clone() }
 }
 
 fn address(key: &str, text: Option<&str>, problems: &mut Problems) -> Option<SocketAddr> {

@@ -11,7 +11,7 @@ use tidegate_core::{
 
 use super::{
     Clock, Commands, Diagnostics, Endpoint, Gateway, LogSection, Metrics, TwinSection, WebSection, endpoint, raw, schema,
-    tree::{Node, table_to_json},
+    tree::{Node, Table, Value, table_to_json},
 };
 use crate::normalise::{BodyStyle, QualityStyle};
 
@@ -67,13 +67,27 @@ pub(super) fn check(root: &Node, problems: &mut Problems) -> Option<Own> {
 fn section<T: DeserializeOwned>(root: &Node, name: &str, found: &Problems) -> Option<T> {
     let mut keys = root.table()?.get(name).and_then(Node::table).cloned().unwrap_or_default();
     for problem in found.list() {
-        if let [Step::Key(section), Step::Key(key), ..] = problem.path.0.as_slice()
+        if let [Step::Key(section), way @ ..] = problem.path.0.as_slice()
             && section == name
         {
-            keys.remove(key);
+            // A key that nobody knows is not missed, however deep it stands; a value that is wrong takes its whole key with it.
+            let deep = if problem.what == schema::UNKNOWN_KEY { way.len() } else { 1 };
+            cut(&mut keys, &way[..deep.min(way.len())]);
         }
     }
     serde_json::from_value(table_to_json(&keys)).ok()
+}
+
+fn cut(table: &mut Table, way: &[Step]) {
+    match way {
+        [Step::Key(key)] => drop(table.remove(key)),
+        [Step::Key(key), rest @ ..] => {
+            if let Some(Value::Table(inner)) = table.get_mut(key).map(|node| &mut node.value) {
+                cut(inner, rest);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn own(root: &Node, problems: &mut Problems) -> Option<Own> {

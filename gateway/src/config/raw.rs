@@ -245,6 +245,22 @@ pub(super) struct RawEndpoint {
     pub(super) max_delivery_count: u32,
     /// How long feedback about messages waits to be read, 1min to 2d.
     pub(super) feedback_ttl: Span,
+    /// Devices of an enrolment group may register themselves, as they would at a Device Provisioning Service.
+    pub(super) provisioning: Option<RawProvisioning>,
+}
+
+/// How devices may register themselves: with a token by the key that is derived from the group's, or, with endpoint.client_ca_file, with
+/// a certificate whose common name is the registration id.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(super) struct RawProvisioning {
+    /// The id scope that devices name.
+    #[schemars(extend("examples" = ["0neHall3"]))]
+    pub(super) id_scope: String,
+    /// The file with the enrolment group's key, in base64.
+    #[schemars(extend("examples" = ["/etc/tidegate/secrets/group"]))]
+    pub(super) group_key_file: Option<String>,
+    /// The host name that devices are told to connect to. Left out: the first name of the certificate.
+    pub(super) hub: Option<String>,
 }
 
 impl Default for RawEndpoint {
@@ -262,6 +278,7 @@ impl Default for RawEndpoint {
             c2d_ttl: Span::from_millis(3_600_000),
             max_delivery_count: 10,
             feedback_ttl: Span::from_millis(3_600_000),
+            provisioning: None,
         }
     }
 }

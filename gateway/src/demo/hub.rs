@@ -88,6 +88,7 @@ pub(super) async fn start(folder: &Path) -> anyhow::Result<DemoHub> {
             certificate: Certificate::Own { dir: tls.clone(), owner: DEVICE.to_owned(), names: vec!["127.0.0.1".to_owned()] },
             client_ca: None,
             max_sessions: 16,
+            provisioning: None,
         },
         CancellationToken::new(),
     );

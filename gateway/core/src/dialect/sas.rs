@@ -99,6 +99,22 @@ impl<'a> Token<'a> {
         Ok(())
     }
 
+    /// As [`Token::verify`], for a resource of these segments that is none of a hub's, and one key.
+    pub fn verify_resource(&self, key: &Key, segments: &[&str], now: Timestamp) -> Result<(), TokenError> {
+        if !key.has_signed(&self.signed, &self.signature) {
+            return Err(TokenError::Signature);
+        }
+        let resource = decoded(self.sr)?;
+        let given: Vec<&str> = resource.split('/').collect();
+        if given.len() != segments.len() || !given.iter().zip(segments).all(|(given, wanted)| is_same_segment(given, wanted)) {
+            return Err(TokenError::Audience);
+        }
+        if now.since(self.expires) > CLOCK_SKEW {
+            return Err(TokenError::Expired);
+        }
+        Ok(())
+    }
+
     fn speaks_for(&self, host: &str, identity: &Identity) -> bool {
         let Ok(resource) = decoded(self.sr) else { return false };
         let wanted = identity.resource_segments(host);
