@@ -125,7 +125,10 @@ impl Downlink {
         let mut spoken = Spoken::read(&commanded.body, commanded.content_type.as_deref());
         let whole = named.as_ref().or(spoken.leaf.as_ref()).is_some_and(|leaf| self.takes_messages(leaf));
         if whole && commanded.body.len() <= MAX_BODY {
-            let own = commanded.properties.iter().filter(|(name, _)| !names_leaf(name)).cloned();
+            // What the hub itself said about the message was for us.
+            let hubs =
+                |name: &str| name.is_empty() || name == bag::ACK || name == bag::TO || name == bag::EXPIRES || name == bag::MESSAGE_ID;
+            let own = commanded.properties.iter().filter(|(name, _)| !names_leaf(name) && !hubs(name)).cloned();
             let properties = commanded.passed.into_iter().chain(own).collect();
             spoken.request = Ok(Request::Message { properties, body: commanded.body });
         }

@@ -92,8 +92,7 @@ pub(crate) fn unit(config: &Config, hub: &Hub, health: &Health, clock: &Arc<Syst
 }
 
 /// Its devices among the leaves that commands can go to.
-pub(crate) fn leaves(hub: &Hub, router: &Router, pulse: Pulse) -> Unit {
-    let (passage, router) = (Arc::new(Passage { hub: hub.clone() }), router.clone());
+pub(crate) fn leaves(passage: Arc<Passage>, router: Router, pulse: Pulse) -> Unit {
     let factory = move |stop: CancellationToken| -> Run { Box::pin(passage.clone().run(router.clone(), pulse.clone(), stop)) };
     Unit { name: passage::UNIT.into(), stage: Stage::Middle, factory: Box::new(factory) }
 }

@@ -47,13 +47,20 @@ pub(crate) struct Passage {
 }
 
 impl Passage {
+    /// Makes a way to every device in the registry. Before any hub can send something to one: for a leaf that nobody knows it would be
+    /// refused.
+    pub(crate) async fn attach(self: &Arc<Self>, router: &Router) -> Result<(), HubError> {
+        let taker: Arc<dyn Taker> = self.clone();
+        router.routes().attach_behind(GROUP, &self.leaves().await?, &taker);
+        Ok(())
+    }
+
     /// Keeps the router's ways in step with the registry, until stopped. A leaf of an adapter that has a device's id goes before it.
     pub(crate) async fn run(self: Arc<Self>, router: Router, pulse: Pulse, stop: CancellationToken) -> Result<(), UnitError> {
         let mut events = self.hub.events();
-        let taker: Arc<dyn Taker> = self.clone();
         loop {
             pulse.beat();
-            router.routes().attach_behind(GROUP, &self.leaves().await?, &taker);
+            self.attach(&router).await?;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 // Those that have happened by now are in what is read next: a thousand devices that are added take few rounds.

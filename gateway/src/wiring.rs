@@ -34,7 +34,8 @@ use crate::{
     look::Looks,
     method::Methods,
     normalise::Normaliser,
-    opening, passage,
+    opening,
+    passage::{self, Passage},
     pulse::Pulses,
     router::{
         self, Router,
@@ -135,6 +136,12 @@ impl Gateway {
             gateway.route_adapter(&section);
             gateway.config.adapters.push(section);
         }
+        let passage = Arc::new(Passage { hub: gateway.parts.hub.clone() });
+        if gateway.config.endpoint.runs()
+            && let Err(error) = passage.attach(&gateway.router).await
+        {
+            warn!(%error, "devices at the endpoint cannot be sent anything yet");
+        }
         for section in std::mem::take(&mut gateway.config.upstreams) {
             gateway.start_upstream(&section).await?;
             gateway.config.upstreams.push(section);
@@ -160,7 +167,8 @@ impl Gateway {
         if gateway.config.endpoint.runs() {
             let parts = &gateway.parts;
             gateway.supervisor.start(endpoint::unit(&gateway.config, &parts.hub, &parts.health, &parts.clock));
-            gateway.supervisor.start(endpoint::leaves(&parts.hub, &gateway.router, parts.pulses.expect(passage::UNIT, passage::AGAIN * 2)));
+            let pulse = parts.pulses.expect(passage::UNIT, passage::AGAIN * 2);
+            gateway.supervisor.start(endpoint::leaves(passage, gateway.router.clone(), pulse));
         }
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);

@@ -61,7 +61,19 @@ fn what_a_hub_sends_to_a_device_below_reaches_it_as_it_is_and_the_hub_is_told_th
     gateway.json(&["device", "add", DEVICE, "--password-file", &password, "--json"]);
 
     // It is not there yet: kept, and nothing is claimed.
-    hub.ask(&["send", "gw-01", "{\"valve\":\"open\"}", "--property", "leaf=pump-7", "--property", "color=red", "--id", "m1"]);
+    hub.ask(&[
+        "send",
+        "gw-01",
+        "{\"valve\":\"open\"}",
+        "--property",
+        "leaf=pump-7",
+        "--property",
+        "color=red",
+        "--id",
+        "m1",
+        "--ack",
+        "full",
+    ]);
     until_true("the inbox has it", SOON, || gateway.json(&["status", "--json"])["inbox"]["waiting"] == 1);
     assert!(hub.outcomes("m1").is_empty());
     // The power goes while it waits, and again while the device is there.
