@@ -10,10 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse, X509
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse, ProvisioningDeviceClient, X509
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hub import Hub, until  # noqa: E402
+from hub import DERIVED_KEY, REGISTRATION, Hub, until  # noqa: E402
 
 PROGRAM, ROOM = sys.argv[1], sys.argv[2]
 hub = Hub(PROGRAM, ROOM)
@@ -203,6 +203,44 @@ def tokens_are_renewed_and_messages_go_on():
     assert [int(body) for body in sorted(set(bodies), key=int)] == list(range(20))
     connects = [event for event in hub.json("device", "events") if event["device"] == "renewing" and event["kind"] == "deviceConnected"]
     assert len(connects) >= 3, len(connects)
+
+
+@case
+def a_device_of_a_group_registers_itself_and_then_sends():
+    trust = {"server_verification_cert": hub.authority()}
+    for _ in range(2):  # the second time it is there already
+        ask = ProvisioningDeviceClient.create_from_symmetric_key("localhost", REGISTRATION, "0neJudge", DERIVED_KEY, **trust)
+        result = ask.register()
+        assert result.status == "assigned", result
+        state = result.registration_state
+        assert (state.assigned_hub, state.device_id) == ("localhost", REGISTRATION), state
+    client = IoTHubDeviceClient.create_from_symmetric_key(DERIVED_KEY, state.assigned_hub, state.device_id, **trust)
+    client.connect()
+    client.send_message("registered")
+    client.shutdown()
+    assert any(leaf == REGISTRATION for leaf, _, _ in hub.messages())
+    other = ProvisioningDeviceClient.create_from_symmetric_key("localhost", "sn-008", "0neJudge", DERIVED_KEY, **trust)
+    try:
+        other.register()
+        raise AssertionError("somebody else's key registered a device")
+    except AssertionError:
+        raise
+    except Exception:  # the SDK has a tree of them
+        pass
+    assert "sn-008" not in hub.ask("device", "list")
+
+
+@case
+def a_device_registers_itself_by_a_certificate_of_our_authority():
+    trust = {"server_verification_cert": hub.authority()}
+    shown = X509(cert_file=f"{ROOM}/itself.pem", key_file=f"{ROOM}/itself.key")
+    result = ProvisioningDeviceClient.create_from_x509_certificate("localhost", "by-itself", "0neJudge", shown, **trust).register()
+    assert result.status == "assigned", result
+    client = IoTHubDeviceClient.create_from_x509_certificate(shown, "localhost", "by-itself", **trust)
+    client.connect()
+    client.send_message("registered")
+    client.shutdown()
+    assert any(leaf == "by-itself" for leaf, _, _ in hub.messages())
 
 
 @case
