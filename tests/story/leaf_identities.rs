@@ -114,7 +114,8 @@ fn five_hundred_leaves_have_connections_of_their_own() {
     gateway.start();
     let end = std::time::Instant::now() + SOON * 6;
     let status = loop {
-        let status = gateway.json(&["status", "--json"]);
+        // Its socket comes a moment after it is ready.
+        let status: serde_json::Value = serde_json::from_slice(&gateway.cli(&["status", "--json"]).stdout).unwrap_or_default();
         if status["upstreams"][0]["leaves"]["connected"] == LEAVES || std::time::Instant::now() > end {
             break status;
         }

@@ -102,6 +102,8 @@ struct Pending {
     /// Where what was asked for ends.
     end: u64,
     evictions: u64,
+    /// Whether rows with an unsynced time were held before we looked: those that we find may have been corrected since.
+    hold: bool,
     answer: oneshot::Receiver<Result<Batch, StoreError>>,
 }
 

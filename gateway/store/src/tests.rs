@@ -249,6 +249,30 @@ async fn readings_from_1970_wait_and_are_corrected() {
     assert!(leased.iter().all(|l| l.message.taken.wall == Timestamp(NOW.0 - 10_000)));
 }
 
+/// What was read just before the clock was set has the old time, and must not leave with it.
+#[tokio::test]
+async fn a_row_that_was_fetched_before_its_time_was_corrected_is_fetched_again() {
+    let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
+    clock.set_wall(Timestamp(7_000), false);
+    let (log, _) = Log::open(dir.path(), options(), clock.clone()).expect("opens");
+    fill(&log, &clock, 0..3).await;
+    let mut reader = log.reader(&name("hub"), reading()).await.expect("a reader");
+    let mut other = log.reader(&name("other"), reading()).await.expect("a reader");
+    reader.begin();
+    other.begin();
+    // Dropped after it has asked for rows.
+    assert!(tokio::time::timeout(Duration::ZERO, reader.lease(9)).await.is_err());
+    // One thread fetches for both, so when this one is told that all is held, the first answer is there.
+    assert!(tokio::time::timeout(Duration::from_millis(200), other.lease(9)).await.is_err(), "held");
+    clock.set_wall(NOW, true);
+    use tidegate_core::clock::Clock;
+    assert_eq!(log.correct_time(clock.now()).await.expect("corrected"), 3);
+    log.hold_unsynced(false);
+    let leased = tokio::time::timeout(Duration::from_secs(20), reader.lease(9)).await.expect("soon").expect("leases");
+    assert_eq!(leased.len(), 3);
+    assert!(leased.iter().all(|l| l.message.taken.wall > Timestamp(1_000_000)), "{leased:?}");
+}
+
 #[tokio::test]
 async fn delivered_rows_go_and_two_readers_do_not_disturb_each_other() {
     let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));

@@ -101,9 +101,9 @@ impl Reader {
             None => (cursor.next, cursor.end.min(cursor.next.saturating_add(look))),
         };
         let want = Want { class, from, end, rows: if again.is_some() { 1 } else { rows }, bytes, leaves: self.leaves.clone() };
-        let evictions = self.log.evictions.load(SeqCst);
+        let (evictions, hold) = (self.log.evictions.load(SeqCst), self.log.hold.load(Acquire));
         let answer = self.fetcher.fetch(want).await?;
-        self.pending = Some(Pending { class, at, again, head, end, evictions, answer });
+        self.pending = Some(Pending { class, at, again, head, end, evictions, hold, answer });
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Reader {
         }
         let leased = match pending.again {
             Some(seq) => self.take_again(class, pending.at, seq, found.rows),
-            None => self.take(class, pending.at, found, (pending.head, pending.end)),
+            None => self.take(class, pending.at, found, (pending.head, pending.end), pending.hold),
         };
         let mut standing = standing;
         self.show_leased(&mut standing);
@@ -154,10 +154,9 @@ impl Reader {
         }
     }
 
-    /// `head` was committed and `end` asked for before we looked.
-    fn take(&mut self, class: Class, at: usize, found: Batch, (head, end): (u64, u64)) -> Vec<Leased> {
+    /// `head` was committed, `end` asked for, and `hold` the case before we looked.
+    fn take(&mut self, class: Class, at: usize, found: Batch, (head, end): (u64, u64), hold: bool) -> Vec<Leased> {
         let now = self.log.clock.now();
-        let hold = self.log.hold.load(Acquire);
         let (mut leased, mut held) = (Vec::with_capacity(found.rows.len()), false);
         for row in found.rows {
             let (entry, message) = match row {
@@ -190,6 +189,10 @@ impl Reader {
         }
         if leased.is_empty() && !held && cursor.next < head.min(cursor.end) {
             // Only others' rows so far: look on.
+            self.shared.bell.notify_one();
+        }
+        if held && !self.log.hold.load(Acquire) {
+            // The time became known while we looked: look again, at times that are right.
             self.shared.bell.notify_one();
         }
         let is_live = at + 1 == self.lanes[class as usize].len();
