@@ -14,7 +14,7 @@ use tidegate_webui::{
     Problem, StatusCode,
     shape::{
         ApplyRequest, ApplyView, CheckView, ConfigView, Drafts, EditRequest, EditView, FileView, HistoryBrief, HistoryView, KindsView,
-        List, LookLineView, LookRequest, LookView, UpstreamTestRequest, UpstreamTestView, WorseView,
+        List, LookLineView, LookRequest, LookView, SecretView, UpstreamTestRequest, UpstreamTestView, WorseView,
     },
     site::Workshop,
 };
@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use super::{
     Service,
     configuration::{etag, with_drafts},
+    secret,
     trial::{self, Change, Outcome, Running, WORSE_FOR, wrong},
     value,
 };
@@ -279,6 +280,25 @@ impl Workshop for Service {
             return Err(Problem::busy("a change is on trial").next("keep it or roll it back first"));
         }
         self.carry_out(request, etag, who).await
+    }
+
+    async fn keep_secret(&self, name: &str, value: &str) -> Result<SecretView, Problem> {
+        let (folder, _) = draft::place(&self.ends.config_path);
+        let (folder, file, value) = (std::path::absolute(&folder).unwrap_or(folder), name.to_owned(), value.to_owned());
+        let kept = tokio::task::spawn_blocking(move || secret::keep(&folder, &file, &value)).await;
+        let unwritten = |error: std::io::Error| {
+            Problem::new(StatusCode::CONFLICT, "read-only", "The secret cannot be written")
+                .detail(error.to_string())
+                .next("let the gateway's user write into the configuration's folder, or put the file there by hand")
+        };
+        let path = kept.map_err(|error| Problem::internal("keeping a secret", error))?.map_err(unwritten)?;
+        Ok(SecretView { name: name.to_owned(), path })
+    }
+
+    fn secrets(&self) -> Vec<SecretView> {
+        let (folder, _) = draft::place(&self.ends.config_path);
+        let all = secret::list(&std::path::absolute(&folder).unwrap_or(folder));
+        all.into_iter().map(|(name, path)| SecretView { name, path }).collect()
     }
 
     async fn keep_trial(&self, who: &str) -> Result<ConfigView, Problem> {

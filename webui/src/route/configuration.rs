@@ -16,7 +16,7 @@ use crate::{
     guard::{Admin, Operator, Viewer, Who},
     shape::{
         ApplyRequest, ApplyView, Before, CheckRequest, CheckView, ConfigView, EditRequest, EditView, FileView, HistoryBrief, HistoryView,
-        KindsView, List, RevertRequest, limit,
+        KindsView, List, RevertRequest, SecretRequest, SecretView, limit,
     },
     state::Shared,
 };
@@ -162,4 +162,42 @@ pub(super) async fn revert(
     let done = shared.site.apply(apply, &etag, &who.name()).await;
     let view = noted(&shared, &who, "config.revert", &id, done).await?;
     Ok(with_etag(&view.etag.clone(), view))
+}
+
+/// Largest secret: a certificate with its chain.
+const MOST_SECRET: usize = 64 * 1024;
+
+/// Keeps a secret, and says which file to name in the configuration. It can be replaced, and never be read here.
+#[utoipa::path(put, path = "/config/secrets/{name}", tag = "configuration", params(("name" = String, Path)), request_body = SecretRequest,
+    responses((status = 200, body = SecretView), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn keep_secret(
+    State(shared): State<Arc<Shared>>,
+    Admin(who): Admin,
+    Path(name): Path<String>,
+    Body(request): Body<SecretRequest>,
+) -> Answer<SecretView> {
+    if tidegate_core::id::Name::new(&name).is_err() {
+        let what = "is not a name";
+        return Err(Problem::invalid("a secret needs a name").field(
+            "name",
+            what,
+            "use 1 to 64 letters, digits, '_' or '-', and begin with a letter or digit",
+        ));
+    }
+    let value = request.value.trim();
+    if value.is_empty() || value.len() > MOST_SECRET {
+        return Err(Problem::invalid("a secret has 1 byte to 64 KiB").field(
+            "value",
+            "is empty or too long",
+            "paste it as it was given to you",
+        ));
+    }
+    shared.vault.record(who.act(shared.now(), "config.secret", &name, "")).await?;
+    shared.site.keep_secret(&name, value).await.map(Json)
+}
+
+/// The names of the secrets that are kept.
+#[utoipa::path(get, path = "/config/secrets", tag = "configuration", responses((status = 200, body = List<SecretView>)))]
+pub(super) async fn secrets(State(shared): State<Arc<Shared>>, _: Admin) -> Answer<List<SecretView>> {
+    Ok(Json(List::whole(shared.site.secrets())))
 }

@@ -80,6 +80,8 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(configuration::sections))
         .routes(routes!(configuration::schema))
         .routes(routes!(configuration::kinds))
+        .routes(routes!(configuration::secrets))
+        .routes(routes!(configuration::keep_secret))
         .routes(routes!(configuration::keep))
         .routes(routes!(configuration::roll_back))
         .routes(routes!(configuration::history))

@@ -295,3 +295,27 @@ pub struct StepView {
     /// How long it took.
     pub took_ms: f64,
 }
+
+/// A secret to be kept.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRequest {
+    /// What it is: a connection string, a key, a password. 1 byte to 64 KiB; white space around it does not count.
+    #[schema(min_length = 1, max_length = 65_536)]
+    pub value: String,
+}
+
+impl std::fmt::Debug for SecretRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretRequest")
+    }
+}
+
+/// A secret that is kept. What it is, is never shown.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// The file to name in the configuration.
+    pub path: String,
+}

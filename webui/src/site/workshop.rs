@@ -10,7 +10,7 @@ use crate::{
     Problem,
     shape::{
         ApplyRequest, ApplyView, CheckView, ConfigView, Drafts, EditRequest, EditView, FileView, HistoryBrief, HistoryView, KindsView,
-        List, LookRequest, LookView, UpstreamTestRequest, UpstreamTestView,
+        List, LookRequest, LookView, SecretView, UpstreamTestRequest, UpstreamTestView,
     },
 };
 
@@ -35,6 +35,10 @@ pub trait Workshop: Send + Sync + fmt::Debug + 'static {
     async fn edit(&self, request: EditRequest) -> Result<EditView, Problem>;
     /// Writes the files and applies them, if the configuration still has this etag.
     async fn apply(&self, request: ApplyRequest, etag: &str, who: &str) -> Result<ApplyView, Problem>;
+    /// Keeps a secret in a file that only the gateway reads; what has this name is replaced. It is on disk when this answers.
+    async fn keep_secret(&self, name: &str, value: &str) -> Result<SecretView, Problem>;
+    /// The names of those that are kept.
+    fn secrets(&self) -> Vec<SecretView>;
     /// The change on trial stays.
     async fn keep_trial(&self, who: &str) -> Result<ConfigView, Problem>;
     /// The change on trial goes.

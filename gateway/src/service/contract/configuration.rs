@@ -82,3 +82,32 @@ async fn what_nobody_keeps_is_taken_back() {
     house.service.mind_trial().await;
     assert!(house.text().contains("window = 64"));
 }
+
+#[tokio::test]
+async fn a_secret_is_kept_for_the_gateway_alone_and_never_shown_again() {
+    let house = house().await;
+    let cookie = house.claim().await;
+    let text = "HostName=hub.example;DeviceId=gw-01;SharedAccessKey=c2VjcmV0c2VjcmV0c2VjcmV0";
+    let put =
+        async |name: &str, value: Json| house.page(&cookie, "PUT", &format!("/config/secrets/{name}"), json!({ "value": value })).await;
+    let kept = put("cloud", json!(format!("  {text}\n"))).await;
+    assert_eq!(kept.status, 200, "{kept:?}");
+    let path = kept.json()["path"].as_str().expect("a path").to_owned();
+    assert_eq!(path, house.etc.join("secrets/cloud").display().to_string());
+    assert_eq!(std::fs::read_to_string(&path).expect("there"), format!("{text}\n"));
+    let listed = house.page(&cookie, "GET", "/config/secrets", Json::Null).await;
+    assert_eq!(listed.json()["items"], json!([{ "name": "cloud", "path": path }]));
+    let audit = house.page(&cookie, "GET", "/audit", Json::Null).await;
+    assert!(audit.body.contains("config.secret") && !audit.body.contains("SharedAccessKey"), "{audit:?}");
+    let all = house.page(&cookie, "GET", "/config/files/secrets/cloud", Json::Null).await;
+    assert_eq!(all.status, 404, "it is no configuration file");
+    for (name, value, status) in
+        [("cloud", json!(""), 422), ("cloud", json!(" "), 422), ("cloud", json!("x".repeat(70_000)), 422), ("..%2Fx", json!("x"), 422)]
+    {
+        let answer = put(name, value).await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+    let operator = house.token(&cookie, "operator").await;
+    assert_eq!(house.program(&operator, "PUT", "/config/secrets/x", json!({ "value": "y" })).await.status, 403);
+    assert_eq!(house.program(&operator, "GET", "/config/secrets", Json::Null).await.status, 403);
+}

@@ -97,6 +97,7 @@ export async function ask<T>(method: string, path: string, options: Ask = {}): P
 }
 
 export const get = <T>(path: string, options?: Ask) => ask<T>("GET", path, options);
+export const put = <T>(path: string, body?: unknown, options?: Ask) => ask<T>("PUT", path, { body, ...options });
 export const post = <T>(path: string, body?: unknown, options?: Ask) => ask<T>("POST", path, { body, ...options });
 
 /** What went wrong, whatever was thrown. */

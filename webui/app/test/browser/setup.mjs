@@ -106,6 +106,21 @@ export const stories = {
     await shot(page, "setup-4-390-light");
     check(screens <= 7, `it took ${screens} screens`);
 
+    // A connection string is pasted, becomes a file, and is never shown again; a wrong one is told as what it is.
+    await page.goto(`${base}/upstreams/new`);
+    await page.getByRole("radio", { name: /iothub/ }).check();
+    await page.getByLabel("Name", { exact: true }).fill("azure");
+    await page.getByLabel("Connection string", { exact: true }).fill("HostName=127.0.0.1;DeviceId=gw-01;SharedAccessKey=bm90IG91ciBrZXksIGJ1dCBhIGtleSBhbnl3YXk=");
+    await accessible(page, "upstream: paste");
+    await fits(page, "upstream: paste");
+    await shot(page, "upstream-paste-390-light");
+    await page.locator("form").getByRole("button", { name: "Test the connection" }).click();
+    await page.waitForFunction(() => [...document.querySelectorAll("input")].some((one) => one.value.endsWith("/secrets/azure-connection-string")));
+    check((await page.getByLabel("Connection string", { exact: true }).inputValue()) === "", "the secret is still on the page");
+    check(!(await page.content()).includes("bm90IG91"), "the secret is in the page");
+    await page.locator(".steps, ol").first().waitFor();
+    await page.evaluate(() => scrollTo(0, 0));
+
     // A unit that looks like markup is a unit.
     await page.goto(`${base}/devices/boiler`);
     await page.getByText("<b>°C</b>").waitFor();
