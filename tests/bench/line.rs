@@ -210,7 +210,8 @@ struct Usage {
 impl Gateway {
     fn start(dir: &Path) -> Result<Self> {
         let log = fs::File::create(dir.join("gateway.log"))?;
-        let child = Command::new(program()).arg("--config").arg(dir).arg("run").stderr(log).spawn()?;
+        // As the unit in systemd/ sets it.
+        let child = Command::new(program()).env("MALLOC_ARENA_MAX", "1").arg("--config").arg(dir).arg("run").stderr(log).spawn()?;
         Ok(Self { child, config: dir.to_owned() })
     }
 
