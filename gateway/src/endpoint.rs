@@ -56,6 +56,11 @@ pub(crate) fn machine_name() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().filter(|name| !name.is_empty() && *name != "localhost").map(str::to_owned)
 }
 
+/// The name by which devices reach this machine, as connection strings have it.
+pub(crate) fn host(endpoint: &Endpoint) -> String {
+    endpoint.certificate_names.first().cloned().or_else(machine_name).unwrap_or_else(|| "localhost".to_owned())
+}
+
 /// What devices may call a machine that nobody has named otherwise.
 fn machine_names() -> Vec<String> {
     let name = machine_name();

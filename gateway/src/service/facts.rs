@@ -17,6 +17,10 @@ pub struct Facts {
     pub adapters: Vec<AdapterFacts>,
     /// All that are configured.
     pub upstreams: Vec<UpstreamFacts>,
+    /// Whether devices may connect.
+    pub endpoint: bool,
+    /// The name by which devices reach this machine, as far as it is known.
+    pub host: String,
 }
 
 /// An adapter.
@@ -60,6 +64,8 @@ impl Facts {
             state_dir: config.gateway.state_dir.clone(),
             adapters: config.adapters.iter().map(adapter).collect(),
             upstreams: running.chain(idle).collect(),
+            endpoint: config.endpoint.runs(),
+            host: crate::endpoint::host(&config.endpoint),
         })
     }
 }

@@ -11,6 +11,7 @@ mod contract;
 mod edit;
 mod facts;
 mod gauge;
+mod hub;
 mod secret;
 mod trend;
 pub mod trial;

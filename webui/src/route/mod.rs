@@ -6,6 +6,7 @@ mod configuration;
 mod device;
 mod docs;
 mod door;
+mod hub;
 mod live;
 mod log;
 mod overview;
@@ -68,6 +69,16 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(command::retry))
         .routes(routes!(command::let_go))
         .routes(routes!(command::writes))
+        .routes(routes!(hub::hub))
+        .routes(routes!(hub::authority))
+        .routes(routes!(hub::devices, hub::add))
+        .routes(routes!(hub::device, hub::change, hub::remove))
+        .routes(routes!(hub::keys))
+        .routes(routes!(hub::send, hub::purge))
+        .routes(routes!(hub::feedback, hub::take_feedback))
+        .routes(routes!(hub::call))
+        .routes(routes!(hub::twin, hub::patch_twin, hub::replace_twin))
+        .routes(routes!(hub::events))
         .routes(routes!(live::live))
         .routes(routes!(log::log))
         .routes(routes!(log::gaps))

@@ -6,6 +6,7 @@ mod account;
 mod command;
 mod configuration;
 mod device;
+mod hub;
 mod log;
 mod overview;
 
@@ -13,6 +14,7 @@ pub use account::*;
 pub use command::*;
 pub use configuration::*;
 pub use device::*;
+pub use hub::*;
 pub use log::*;
 pub use overview::*;
 

@@ -4,15 +4,17 @@
 
 mod archive;
 mod commands;
+mod hub;
 mod views;
 mod workshop;
 
 pub use archive::{Archive, Exported};
 pub use commands::Commands;
+pub use hub::HubDesk;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk {}
 
-impl<T: Views + Archive + Workshop + Commands> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk> Site for T {}

@@ -30,6 +30,7 @@ mod commands;
 mod configuration;
 mod door;
 mod hostile;
+mod hub;
 mod live;
 
 const PASSWORD: &str = "correct horse battery";
