@@ -175,6 +175,12 @@ impl MessageId {
         Self(uuid::Uuid::now_v7())
     }
 
+    /// When it was made, in milliseconds since 1970 by the wall clock of that moment; 0 for an id of another kind.
+    pub fn made_ms(&self) -> i64 {
+        let time = self.0.get_timestamp().map_or((0, 0), |time| time.to_unix());
+        i64::try_from(time.0).unwrap_or(0).saturating_mul(1000).saturating_add(i64::from(time.1) / 1_000_000)
+    }
+
     /// From the 16 bytes that the log keeps.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(uuid::Uuid::from_bytes(bytes))

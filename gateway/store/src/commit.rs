@@ -22,6 +22,7 @@ use crate::{
     error::{is_damage, is_full},
     gap::{self, GapReason, Loss},
     inbox,
+    partition::{Numbered, partition},
     place::{Lane, Place},
     request::{Append, Passed, ReaderShared, Shared},
     room, row, salvage,
@@ -371,7 +372,10 @@ fn append_all(
             totals.next_seq += 1;
             let properties = wire::properties_to_text(&message.system, &message.properties);
             let taken = message.taken.corrected_by(&now).unwrap_or(message.taken);
-            row::write(&mut statements[class], seq, message, taken, &properties)?;
+            let partition = partition(message.leaf.as_str());
+            let number = Numbered::new(partition, totals.numbers[partition]);
+            totals.numbers[partition] += 1;
+            row::write(&mut statements[class], seq, message, taken, &properties, Some(number))?;
             totals.rows[class] += 1;
             totals.bytes[class] += row::size(message, &properties);
             takers.each(message.leaf.as_str(), places, |_, place| place.lanes[class].waiting += 1);

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     StoreError,
+    feed::{self, Fed, Feed, Start},
     row::{self, Found},
     schema,
 };
@@ -23,9 +24,9 @@ use crate::{
 /// Questions that wait.
 const QUESTIONS: usize = 16;
 /// Places looked at for one answer: some 50 ms from a slow card.
-const SPAN: u64 = 20_000;
+pub(crate) const SPAN: u64 = 20_000;
 /// Bytes of bodies in one answer.
-const BYTES: u64 = 4 << 20;
+pub(crate) const BYTES: u64 = 4 << 20;
 
 /// Which messages.
 #[derive(Debug, Clone)]
@@ -55,7 +56,11 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
-type Question = (Past, oneshot::Sender<Result<Page, StoreError>>);
+enum Question {
+    Page(Past, oneshot::Sender<Result<Page, StoreError>>),
+    Feed(Feed, oneshot::Sender<Result<Fed, StoreError>>),
+    Find(usize, Start, oneshot::Sender<Result<u64, StoreError>>),
+}
 
 /// Reads the past. Clones share the thread, which ends with the last of them.
 #[derive(Clone)]
@@ -74,10 +79,13 @@ impl History {
         let connection = schema::open_reading(&path).map_err(|e| StoreError::open(&path, e))?;
         let (questions, mut queue) = mpsc::channel::<Question>(QUESTIONS);
         std::thread::Builder::new().name("log-history".into()).spawn(move || {
-            while let Some((past, reply)) = queue.blocking_recv() {
-                let page = page(&connection, &past).map_err(StoreError::from);
+            while let Some(question) = queue.blocking_recv() {
                 // The one who asked may have gone.
-                reply.send(page).ok();
+                match question {
+                    Question::Page(past, reply) => drop(reply.send(page(&connection, &past).map_err(StoreError::from))),
+                    Question::Feed(feed, reply) => drop(reply.send(feed::feed(&connection, &feed).map_err(StoreError::from))),
+                    Question::Find(of, start, reply) => drop(reply.send(feed::find(&connection, of, start))),
+                }
             }
         })?;
         Ok(Self(questions))
@@ -85,18 +93,32 @@ impl History {
 
     /// The next messages.
     pub async fn page(&self, past: Past) -> Result<Page, StoreError> {
+        self.ask(|reply| Question::Page(past, reply)).await
+    }
+
+    /// The next messages of a partition.
+    pub async fn feed(&self, feed: Feed) -> Result<Fed, StoreError> {
+        self.ask(|reply| Question::Feed(feed, reply)).await
+    }
+
+    /// Where a consumer of a partition begins.
+    pub async fn find(&self, partition: usize, start: Start) -> Result<u64, StoreError> {
+        self.ask(|reply| Question::Find(partition, start, reply)).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Question) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send((past, reply)).await.map_err(|_| StoreError::Closed)?;
+        self.0.send(question(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 
-fn table(class: Class) -> String {
+pub(crate) fn table(class: Class) -> String {
     format!("message_{}", class as usize)
 }
 
 /// First and last place of a class.
-fn ends(connection: &Connection, class: Class) -> rusqlite::Result<Option<(u64, u64)>> {
+pub(crate) fn ends(connection: &Connection, class: Class) -> rusqlite::Result<Option<(u64, u64)>> {
     let sql = format!("SELECT min(seq), max(seq) FROM {}", table(class));
     let (first, last): (Option<i64>, Option<i64>) = connection.prepare_cached(&sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(first.zip(last).map(|(first, last)| (first.unsigned_abs(), last.unsigned_abs())))
@@ -142,7 +164,7 @@ fn page(connection: &Connection, past: &Past) -> rusqlite::Result<Page> {
     let mut rows = statement.query((low as i64, end as i64, past.leaf.as_ref().map(LeafId::as_str)))?;
     let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
-        let Found::Message { seq, message, size } = row::read(row, past.class)? else { continue };
+        let Found::Message { seq, message, size, .. } = row::read(row, past.class)? else { continue };
         bytes += size;
         if page.messages.len() >= past.most || (bytes > BYTES && !page.messages.is_empty()) {
             page.next = Some(if past.newest_first { seq + 1 } else { seq });

@@ -210,6 +210,13 @@ impl Log {
         self.shared.readers().values().for_each(|reader| reader.bell.notify_one());
     }
 
+    /// The next place of the log, and a watch that changes when messages have been added.
+    pub fn growth(&self) -> (u64, watch::Receiver<[u64; 4]>) {
+        let heads = self.shared.heads.subscribe();
+        let next = heads.borrow().iter().copied().max().unwrap_or(0);
+        (next, heads)
+    }
+
     /// The wall clock is not trusted and may still become so.
     pub fn waits_for_time(&self) -> bool {
         self.shared.waits_for_time(self.shared.clock.now())

@@ -11,11 +11,13 @@ use tidegate_core::{
     wire,
 };
 
+use crate::partition::Numbered;
+
 /// Bytes that a row counts beside its text and body: id, numbers, and SQLite's own headers, rounded up.
 pub(crate) const OVERHEAD: u64 = 64;
 
 /// The columns, in the order of [`read`]. The checksum covers what never changes; the stamp may be corrected.
-pub(crate) const COLUMNS: &str = "seq, id, leaf, wall_ms, boot, since_boot_ms, unsynced, ttl_ms, properties, untimed, body, crc";
+pub(crate) const COLUMNS: &str = "seq, id, leaf, wall_ms, boot, since_boot_ms, unsynced, ttl_ms, properties, untimed, body, crc, number";
 
 /// The place of the leaf among [`COLUMNS`].
 pub(crate) const LEAF: usize = 2;
@@ -47,7 +49,7 @@ pub(crate) fn table(class: Class, half: usize) -> String {
 
 /// The INSERT that [`write`] binds to.
 pub(crate) fn insert(class: Class, half: usize) -> String {
-    format!("INSERT INTO {} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", table(class, half))
+    format!("INSERT INTO {} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", table(class, half))
 }
 
 /// Adds the message at this place.
@@ -57,6 +59,7 @@ pub(crate) fn write(
     message: &Message,
     taken: Stamp,
     properties: &str,
+    number: Option<Numbered>,
 ) -> rusqlite::Result<()> {
     let (body, untimed) = match &message.body {
         Body::Whole(bytes) => (bytes, false),
@@ -77,6 +80,7 @@ pub(crate) fn write(
         untimed,
         &body[..],
         checksum(seq, message.id.as_bytes(), leaf, properties, body),
+        number.map(|number| number.0),
     ])?;
     Ok(())
 }
@@ -84,7 +88,7 @@ pub(crate) fn write(
 /// A row that was read: a message, or damage where one was.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Message { seq: u64, message: Box<Message>, size: u64 },
+    Message { seq: u64, message: Box<Message>, size: u64, number: Option<Numbered> },
     Damaged { seq: u64 },
 }
 
@@ -124,5 +128,7 @@ fn decode(row: &Row<'_>, seq: u64, class: Class) -> Option<Found> {
         body: if untimed { Body::Untimed(body) } else { Body::Whole(body) },
     };
     let size = size(&message, &properties);
-    Some(Found::Message { seq, message: Box::new(message), size })
+    // Not below the checksum: what cannot be a number is none.
+    let number = row.get::<_, Option<i64>>(12).ok().flatten().filter(|number| *number >= 0).map(Numbered);
+    Some(Found::Message { seq, message: Box::new(message), size, number })
 }

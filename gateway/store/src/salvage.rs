@@ -26,6 +26,7 @@ use crate::{
     commit::write_note,
     gap::{self, GapReason, Loss, UNKNOWN_LEAF},
     inbox,
+    partition::Numbered,
     place::Place,
     row::{self, Found},
     schema::{self, OpenError},
@@ -116,6 +117,7 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
                 (saved.totals.next_seq, saved.totals.time_floor, saved.totals.given_up) =
                     (totals.next_seq, totals.time_floor, totals.given_up);
                 saved.totals.unsynced_from = totals.unsynced_from;
+                saved.totals.numbers = totals.numbers;
                 places = old_places;
             }
             saved.copy(&damaged, &mut fresh)?;
@@ -153,6 +155,9 @@ pub(crate) fn put_aside(dir: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(kept_as)
 }
 
+/// A message that was read, its place, and its number in its partition.
+type Kept = (u64, Box<Message>, Option<Numbered>);
+
 struct Saved {
     totals: Totals,
     counted: u64,
@@ -178,7 +183,7 @@ impl Saved {
             loop {
                 let (rows, broken) = read_rows(damaged, class, &table, from, CHUNK);
                 self.keep(fresh, class, &rows)?;
-                let last = rows.last().map(|(seq, _)| *seq);
+                let last = rows.last().map(|(seq, ..)| *seq);
                 match (last, broken) {
                     (Some(last), _) => (from, step) = (last + 1, 1),
                     // Behind a broken page: in steps too short to pass over a whole one, as far as seqs are known to reach; beyond
@@ -202,8 +207,8 @@ impl Saved {
         let Some(pages) = pages else { return Ok(()) };
         // Binding and reading back makes of raw columns a row, which is believed by its checksum.
         let scratch = Connection::open_in_memory()?;
-        let mut as_row = scratch.prepare("SELECT ?,?,?,?,?,?,?,?,?,?,?,?")?;
-        let mut found: [Vec<(u64, Box<Message>)>; Class::ALL.len()] = Default::default();
+        let mut as_row = scratch.prepare("SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?")?;
+        let mut found: [Vec<Kept>; Class::ALL.len()] = Default::default();
         let (mut result, mut waiting) = (Ok(()), 0);
         pages.rows(Instant::now() + PATIENCE, |raw| {
             let class = match raw.root {
@@ -213,8 +218,8 @@ impl Saved {
                 None => Class::Telemetry,
             };
             let row = as_row.query_row(rusqlite::params_from_iter(&raw.columns), |row| row::read(row, class));
-            if let Ok(Found::Message { seq, message, .. }) = row {
-                found[class as usize].push((seq, message));
+            if let Ok(Found::Message { seq, message, number, .. }) = row {
+                found[class as usize].push((seq, message, number));
                 waiting += 1;
             }
             if waiting >= CHUNK {
@@ -226,17 +231,17 @@ impl Saved {
         result.and_then(|()| self.keep_new(fresh, &mut found))
     }
 
-    fn keep_new(&mut self, fresh: &mut Connection, found: &mut [Vec<(u64, Box<Message>)>; Class::ALL.len()]) -> Result<(), StoreError> {
+    fn keep_new(&mut self, fresh: &mut Connection, found: &mut [Vec<Kept>; Class::ALL.len()]) -> Result<(), StoreError> {
         for class in Class::ALL {
             let mut rows = std::mem::take(&mut found[class as usize]);
-            rows.sort_by_key(|(seq, _)| *seq);
-            rows.dedup_by_key(|(seq, _)| *seq);
+            rows.sort_by_key(|(seq, ..)| *seq);
+            rows.dedup_by_key(|(seq, ..)| *seq);
             let known = Class::ALL.map(|class| format!("SELECT 1 FROM message_{} WHERE seq = ?1", class as usize)).join(" UNION ALL ");
             let mut is_known = fresh.prepare(&known)?;
             let mut new = Vec::with_capacity(rows.len());
-            for (seq, message) in rows {
+            for (seq, message, number) in rows {
                 if !is_known.exists([seq as i64])? {
-                    new.push((seq, message));
+                    new.push((seq, message, number));
                 }
             }
             drop(is_known);
@@ -245,16 +250,20 @@ impl Saved {
         Ok(())
     }
 
-    fn keep(&mut self, fresh: &mut Connection, class: Class, rows: &[(u64, Box<Message>)]) -> Result<(), StoreError> {
+    fn keep(&mut self, fresh: &mut Connection, class: Class, rows: &[Kept]) -> Result<(), StoreError> {
         let transaction = fresh.transaction()?;
         {
             let mut insert = transaction.prepare_cached(&row::insert(class, 0))?;
-            for (seq, message) in rows {
+            for (seq, message, number) in rows {
                 let properties = wire::properties_to_text(&message.system, &message.properties);
-                row::write(&mut insert, *seq, message, message.taken, &properties)?;
+                row::write(&mut insert, *seq, message, message.taken, &properties, *number)?;
                 self.totals.rows[class as usize] += 1;
                 self.totals.bytes[class as usize] += row::size(message, &properties);
                 self.highest = self.highest.max(*seq);
+                if let Some(number) = number {
+                    let next = &mut self.totals.numbers[number.partition()];
+                    *next = (*next).max(number.number() + 1);
+                }
             }
         }
         transaction.commit()?;
@@ -281,18 +290,22 @@ fn roots(damaged: &Connection) -> HashMap<u32, Class> {
 }
 
 /// As many rows as can be read from here on, and whether it ended at damage.
-fn read_rows(damaged: &Connection, class: Class, table: &str, from: u64, most: usize) -> (Vec<(u64, Box<Message>)>, bool) {
-    let sql = format!("SELECT {} FROM {table} WHERE seq >= ? ORDER BY seq LIMIT ?", row::COLUMNS);
+fn read_rows(damaged: &Connection, class: Class, table: &str, from: u64, most: usize) -> (Vec<Kept>, bool) {
+    let sql = |columns: &str| format!("SELECT {columns} FROM {table} WHERE seq >= ? ORDER BY seq LIMIT ?");
     let mut kept = Vec::new();
-    let Ok(mut statement) = damaged.prepare(&sql) else { return (kept, false) };
+    // A file of an older format has no numbers.
+    let older = row::COLUMNS.replace(", number", ", NULL");
+    let Ok(mut statement) = damaged.prepare(&sql(row::COLUMNS)).or_else(|_| damaged.prepare(&sql(&older))) else {
+        return (kept, false);
+    };
     let Ok(mut rows) = statement.query((from as i64, most as i64)) else { return (kept, true) };
     loop {
         match rows.next() {
             Ok(None) => return (kept, false),
             Err(_) => return (kept, true),
             Ok(Some(found)) => {
-                if let Ok(Found::Message { seq, message, .. }) = row::read(found, class) {
-                    kept.push((seq, message));
+                if let Ok(Found::Message { seq, message, number, .. }) = row::read(found, class) {
+                    kept.push((seq, message, number));
                 }
             }
         }
@@ -327,6 +340,7 @@ fn finish(
     let mut totals = saved.totals;
     // Never a seq again that may have been used: far beyond what the damaged file can have reached when it did not say.
     let margin = if totals.next_seq == 1 { 1 << 32 } else { 0 };
+    totals.numbers.iter_mut().for_each(|next| *next += margin);
     totals.next_seq = totals.next_seq.max(saved.highest + 1) + margin;
     let step = fresh.transaction()?;
     let taken: Vec<_> = places.keys().map(|name| share::leaves_of(name, &places)).collect();

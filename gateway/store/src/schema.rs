@@ -12,7 +12,8 @@ use crate::{StoreError, row};
 pub(crate) const FILE: &str = "log.db";
 
 /// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/1.sql"), include_str!("inbox/schema.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
 
 /// Bytes in the WAL before it is copied into the database: so much that pages which change with each commit are copied once in
 /// many commits.

@@ -23,6 +23,7 @@ use crate::{
     LogOptions, Opening, StoreError,
     error::is_full,
     gap::{self, Loss},
+    partition::PARTITIONS,
     place::Place,
     request::{Append, ReaderShared, Request, Shared},
     room::Ballast,
@@ -51,6 +52,9 @@ pub(crate) struct Totals {
     /// How each class lies in its two tables.
     #[serde(default)]
     pub(crate) halves: [Halves; 4],
+    /// The next number of each partition.
+    #[serde(default)]
+    pub(crate) numbers: [u64; PARTITIONS],
 }
 
 /// The two tables of a class: rows come into the newer one, and the older one only loses some.

@@ -165,7 +165,7 @@ impl Reader {
                     held = true;
                     break;
                 }
-                Found::Message { seq, message, size } => {
+                Found::Message { seq, message, size, .. } => {
                     let late = expired(&message, self.options.ttl, now);
                     let state = if late { State::GivenUp(GapReason::Ttl) } else { State::Out };
                     (Entry { seq, size, leaf: message.leaf.clone(), wall: message.taken.wall, state }, Some(message))

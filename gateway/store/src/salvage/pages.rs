@@ -16,7 +16,9 @@ use std::{
 use rusqlite::types::Value;
 
 /// Columns of a message's row; see [`crate::row::COLUMNS`].
-const COLUMNS: usize = 12;
+const COLUMNS: usize = 13;
+/// Columns of a row of an older format; the last ones are none.
+const LEAST_COLUMNS: usize = 12;
 /// Longest record that is put together: the largest body with its properties and some room.
 const MOST_RECORD: u64 = 1 << 20;
 /// Deepest tree that is climbed; SQLite's own limit is 20.
@@ -79,7 +81,7 @@ impl Pages {
         if read == 0 { once * self.size as u64 / TYPICAL_ROW } else { read * once / there }
     }
 
-    /// Every row of twelve columns in a leaf of a tree that is in use, in no order. `each` may end it by `false`.
+    /// Every row of a message's columns in a leaf of a tree that is in use, in no order. `each` may end it by `false`.
     pub(super) fn rows(&self, until: Instant, mut each: impl FnMut(Raw) -> bool) {
         for number in 1..=self.count {
             if Instant::now() > until {
@@ -232,7 +234,10 @@ fn columns(record: &[u8], number: i64) -> Option<[Value; COLUMNS]> {
     let mut values = record.get(header..)?;
     types = types.get(..header.checked_sub(record.len() - types.len())?)?;
     let mut columns: [Value; COLUMNS] = std::array::from_fn(|_| Value::Null);
-    for column in &mut columns {
+    for (at, column) in columns.iter_mut().enumerate() {
+        if types.is_empty() && at >= LEAST_COLUMNS {
+            break;
+        }
         *column = value(varint(&mut types)?, &mut values)?;
     }
     columns[0] = Value::Integer(number);

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 mod account;
 mod audit;
 mod c2d;
+mod consumer;
 mod device;
 mod error;
 mod keeper;
@@ -38,6 +39,7 @@ mod session;
 mod tests;
 mod twin;
 
+pub use consumer::{MAX_GROUPS, Progress};
 pub use error::StateError;
 pub use salvage::StateSalvage;
 

@@ -282,3 +282,24 @@ async fn a_session_is_kept_with_its_subscription_until_a_clean_one_comes() {
     assert_eq!(opened(&state, false).await, (false, None));
     assert_eq!(opened(&state, true).await, (false, None), "the clean one left nothing");
 }
+
+#[tokio::test]
+async fn how_far_groups_have_come_is_kept_and_there_is_a_limit_of_groups() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (state, _) = State::open(dir.path()).expect("opens");
+    let at = |partition: usize, seq: u64, number: Option<u64>| Progress { partition, seq, number, changed: Timestamp(1) };
+    let of = |name: &str, progress: Progress| (name.to_owned(), progress);
+    assert!(state.keep_progress(vec![of("a", at(0, 5, None)), of("b", at(1, 9, Some(3)))]).await.expect("kept"));
+    assert!(state.keep_progress(vec![of("a", at(0, 7, Some(2))), of("a", at(3, 1, None))]).await.expect("kept"));
+    state.close().await;
+    let (state, _) = State::open(dir.path()).expect("opens");
+    let expected = vec![("a".to_owned(), vec![at(0, 7, Some(2)), at(3, 1, None)]), ("b".to_owned(), vec![at(1, 9, Some(3))])];
+    assert_eq!(state.groups().await.expect("readable"), expected);
+    let many = |from: usize, to: usize| (from..to).map(|n| of(&format!("g{n}"), at(0, 1, None))).collect::<Vec<_>>();
+    assert!(!state.keep_progress(many(0, MAX_GROUPS)).await.expect("asked"), "one at a time or all at once");
+    assert_eq!(state.groups().await.expect("readable").len(), 2);
+    assert!(state.keep_progress(many(2, MAX_GROUPS)).await.expect("kept"));
+    assert!(!state.keep_progress(many(20, 21)).await.expect("asked"));
+    assert!(state.forget_group("a".to_owned()).await.expect("asked") && !state.forget_group("a".to_owned()).await.expect("asked"));
+    assert!(state.keep_progress(many(20, 21)).await.expect("kept"));
+}

@@ -72,11 +72,12 @@ fn of_format_2(dir: &Path, clock: &HandClock, rows: u64) {
     let step = connection.transaction().expect("begins");
     let mut bytes = 0;
     {
-        let sql = row::insert(Class::Telemetry, 0).replace("message_0_a", "message_0");
+        let columns = row::COLUMNS.replace(", number", "");
+        let sql = format!("INSERT INTO message_0 ({columns}) SELECT ?,?,?,?,?,?,?,?,?,?,?,? WHERE ? IS NULL");
         let mut insert = step.prepare_cached(&sql).expect("prepared");
         for n in 0..rows {
             let message = message(clock, Class::Telemetry, n, 10);
-            row::write(&mut insert, n + 1, &message, message.taken, "").expect("inserted");
+            row::write(&mut insert, n + 1, &message, message.taken, "", None).expect("inserted");
             bytes += row::size(&message, "");
         }
     }
