@@ -73,6 +73,35 @@ impl Who {
         }
     }
 
+    /// Whether they may still read a stream: one whose session was ended elsewhere, or is over, may not. `known` is the state of all
+    /// accounts when this was last looked at.
+    pub(crate) async fn may_stay(&mut self, shared: &Shared, known_changes: &mut u64) -> bool {
+        let over = self.expires.is_some_and(|expires| expires <= shared.now());
+        let changes = shared.doorman.changes();
+        if !over && changes == *known_changes {
+            return true;
+        }
+        *known_changes = changes;
+        match known(shared, self.secret, self.token.is_some(), self.from).await {
+            Ok(Some(who)) => {
+                *self = who;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// For what only some forms of a request need.
+    pub(crate) fn at_least_operator(&self) -> Result<(), Problem> {
+        if self.role >= Role::Operator { Ok(()) } else { Err(self.may_not(Role::Operator)) }
+    }
+
+    fn may_not(&self, role: Role) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "not-allowed", "You may not do this")
+            .detail(format!("{} is {}; this needs {}", self.name(), self.role.word(), role.word()))
+            .next("ask an admin")
+    }
+
     /// A line of the audit about something they did.
     pub(crate) fn act(&self, at: Timestamp, what: &'static str, target: &str, detail: &str) -> Act {
         let (target, detail) = (target.to_owned(), detail.to_owned());
@@ -247,9 +276,7 @@ async fn at_least(role: Role, parts: &mut Parts, shared: &Arc<Shared>) -> Result
     let From(from) = From::from_request_parts(parts, shared).await?;
     match who(shared, &parts.headers, from).await? {
         Some(who) if who.role >= role => Ok(who),
-        Some(who) => Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", "You may not do this")
-            .detail(format!("{} is {}; this needs {}", who.name(), who.role.word(), role.word()))
-            .next("ask an admin")),
+        Some(who) => Err(who.may_not(role)),
         None if !shared.is_claimed().await? => {
             Err(Problem::new(StatusCode::FORBIDDEN, "not-claimed", "Nobody has claimed this gateway yet")
                 .next("claim it with the code on its console or in its journal"))

@@ -40,7 +40,8 @@ const PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1883)
 pub(super) fn hub(path: &Path, args: Args) -> Exit {
     let loaded = match &args.state {
         Some(state) => {
-            let text = format!("config_version = 1\n[gateway]\nid = \"hub\"\nstate_dir = {}\n", toml_text(state));
+            let text =
+                format!("config_version = 1\n[gateway]\nid = \"hub\"\nstate_dir = {}\n[log]\nkeep_delivered = \"24h\"\n", toml_text(state));
             config::check_text(&text, &crate::kinds())
         }
         None => config::load(path, &crate::kinds()),

@@ -6,6 +6,7 @@
 mod archive;
 mod commands;
 mod configuration;
+mod consumer;
 #[cfg(test)]
 mod contract;
 mod edit;
@@ -101,6 +102,7 @@ pub struct Service {
     /// The latest overview, so that ten pages cost as much as one.
     overview: Mutex<Option<(tokio::time::Instant, tidegate_webui::shape::Overview)>>,
     trial: trial::Trials,
+    consumers: consumer::Desk,
 }
 
 impl Service {
@@ -114,6 +116,7 @@ impl Service {
             events: Events::of_process(),
             overview: Mutex::new(None),
             trial: trial::Trials::new(&state_dir),
+            consumers: consumer::Desk::default(),
             ends,
         }))
     }

@@ -84,11 +84,13 @@ impl Service {
                 while !stop.is_cancelled() {
                     service.gauge.look(&service.ends.parts);
                     service.mind_trial().await;
+                    service.consumers.flush(&service.ends.parts.state).await;
                     tokio::select! {
                         () = tokio::time::sleep(gauge::EVERY) => {}
                         () = stop.cancelled() => {}
                     }
                 }
+                service.consumers.flush(&service.ends.parts.state).await;
                 Ok(())
             })
         });

@@ -7,7 +7,6 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,7 +28,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     Problem,
     extract::Ask,
-    guard::{self, Viewer, Who},
+    guard::{Viewer, Who},
     shape::{HealthView, List, LiveQuery, Overview},
     site::Watch,
     state::Shared,
@@ -55,10 +54,10 @@ pub(crate) struct Streams(Arc<Mutex<HashMap<Digest, usize>>>);
 
 /// A place among them, given back when dropped.
 #[derive(Debug)]
-struct Place(Arc<Mutex<HashMap<Digest, usize>>>, Digest);
+pub(super) struct Place(Arc<Mutex<HashMap<Digest, usize>>>, Digest);
 
 impl Streams {
-    fn enter(&self, who: Digest) -> Option<Place> {
+    pub(super) fn enter(&self, who: Digest) -> Option<Place> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.get(&who).copied().unwrap_or(0);
         if own >= FOR_ONE || open.values().sum::<usize>() >= FOR_ALL {
@@ -219,7 +218,7 @@ impl Stream {
             if self.shared.stop.is_cancelled() {
                 return Some(self.end("stopping"));
             }
-            if !self.may_stay().await {
+            if !self.who.may_stay(&self.shared, &mut self.account_changes).await {
                 return Some(self.end("session-ended"));
             }
             if let Some(event) = self.look().await {
@@ -236,24 +235,6 @@ impl Stream {
     fn end(&mut self, why: &str) -> Event {
         self.ended = true;
         self.event("goodbye", &json!({ "why": why }))
-    }
-
-    /// A session that was ended elsewhere, or is over, ends its streams too.
-    async fn may_stay(&mut self) -> bool {
-        let over = self.who.expires.is_some_and(|expires| expires <= self.shared.now());
-        let changes = self.shared.doorman.changes();
-        if !over && changes == self.account_changes {
-            return true;
-        }
-        self.account_changes = changes;
-        let from: IpAddr = self.who.from;
-        match guard::known(&self.shared, self.who.secret, self.who.token.is_some(), from).await {
-            Ok(Some(who)) => {
-                self.who = who;
-                true
-            }
-            _ => false,
-        }
     }
 
     /// The first thing that has changed.

@@ -3,6 +3,7 @@
 mod account;
 mod command;
 mod configuration;
+mod consumer;
 mod device;
 mod docs;
 mod door;
@@ -79,6 +80,10 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hub::call))
         .routes(routes!(hub::twin, hub::patch_twin, hub::replace_twin))
         .routes(routes!(hub::events))
+        .routes(routes!(consumer::messages))
+        .routes(routes!(consumer::groups))
+        .routes(routes!(consumer::progress))
+        .routes(routes!(consumer::forget))
         .routes(routes!(live::live))
         .routes(routes!(log::log))
         .routes(routes!(log::gaps))

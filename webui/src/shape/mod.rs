@@ -5,6 +5,7 @@
 mod account;
 mod command;
 mod configuration;
+mod consumer;
 mod device;
 mod hub;
 mod log;
@@ -13,6 +14,7 @@ mod overview;
 pub use account::*;
 pub use command::*;
 pub use configuration::*;
+pub use consumer::*;
 pub use device::*;
 pub use hub::*;
 pub use log::*;

@@ -4,17 +4,19 @@
 
 mod archive;
 mod commands;
+mod consumer;
 mod hub;
 mod views;
 mod workshop;
 
 pub use archive::{Archive, Exported};
 pub use commands::Commands;
+pub use consumer::{Consumer, Consumers};
 pub use hub::HubDesk;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands + HubDesk {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers {}
 
-impl<T: Views + Archive + Workshop + Commands + HubDesk> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers> Site for T {}

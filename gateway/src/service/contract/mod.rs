@@ -32,6 +32,7 @@ mod door;
 mod hostile;
 mod hub;
 mod live;
+mod messages;
 
 const PASSWORD: &str = "correct horse battery";
 

@@ -32,7 +32,7 @@ async fn each_device_is_in_one_partition_in_its_order_and_numbers_have_no_hole_a
     let options = crate::LogOptions { keep_delivered: std::time::Duration::from_secs(3600), ..options() };
     for run in 0..3_u64 {
         let (log, _) = Log::open(dir.path(), options.clone(), clock.clone()).expect("opens");
-        let class = |n: u64| if n % 5 == 0 { Class::Alert } else { Class::Telemetry };
+        let class = |n: u64| if n.is_multiple_of(5) { Class::Alert } else { Class::Telemetry };
         for n in 0..20 {
             let messages = (0..5).map(|m| run * 100 + n * 5 + m).map(|n| message(&clock, class(n), n, 3)).collect();
             log.append(messages, Urgency::Now).await.expect("kept");
