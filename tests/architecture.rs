@@ -26,7 +26,6 @@ const EDGES: &[(&str, &str, &[&str])] = &[
 const KEPT: &[(&str, &[&str])] = &[
     ("rusqlite", &["tidegate-store"]),
     ("rumqttc", &["tidegate", "tidegate-endpoint"]),
-    ("rumqttd", &["tidegate", "tidegate-endpoint"]),
     ("tokio-modbus", &["tidegate-adapters", "tidegate"]),
     ("tokio-serial", &["tidegate-adapters", "tidegate"]),
 ];

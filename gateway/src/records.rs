@@ -1,6 +1,7 @@
 //! What the endpoint needs, made of the store: its records are `state.db`, its line up is the log.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidegate_core::{
     adapter::Receipt,
     c2d::{C2d, Enqueued, Feedback, NewC2d, Settled, Settlement},
@@ -89,6 +90,14 @@ impl Records for StateRecords {
 
     async fn take_feedback(&self, up_to: i64) -> Kept<u64> {
         kept(self.0.take_feedback(up_to).await)
+    }
+
+    async fn keep_retained(&self, topic: &str, payload: Option<Bytes>) -> Kept<()> {
+        kept(self.0.keep_retained(topic.to_owned(), payload).await)
+    }
+
+    async fn retained(&self) -> Kept<Vec<(String, Bytes)>> {
+        kept(self.0.retained().await)
     }
 }
 

@@ -5,4 +5,5 @@ mod hostile;
 mod house;
 mod messages;
 mod queue;
+mod site;
 mod twins;

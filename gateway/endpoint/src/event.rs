@@ -25,6 +25,8 @@ pub enum EventKind {
     DeviceDisconnected,
     /// Somebody was not let in; the detail says why.
     ConnectionRefused,
+    /// What a device published on the site could not become a message of a leaf; the detail says why.
+    SiteMessageRefused,
     /// An identity was made.
     CreateDeviceIdentity,
     /// An identity was changed: enabled, disabled, other keys.
@@ -78,7 +80,7 @@ impl Event {
 
     /// The same again, from the same machine.
     fn repeats(&self, last: &Event) -> bool {
-        self.kind == EventKind::ConnectionRefused
+        matches!(self.kind, EventKind::ConnectionRefused | EventKind::SiteMessageRefused)
             && (last.kind, &last.device, &last.module, &last.detail) == (self.kind, &self.device, &self.module, &self.detail)
             && last.remote.map(|r| r.ip()) == self.remote.map(|r| r.ip())
     }

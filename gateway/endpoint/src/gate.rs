@@ -130,7 +130,9 @@ impl Gate {
             return Err(unauthorised(DISABLED, "the device is disabled"));
         }
         let will = connect.last_will;
-        if let Some(why) = will.as_ref().and_then(|will| bad_will(will, &claim.identity)) {
+        let for_site = |will: &&LastWill| hub.site().is_some_and(|bus| bus.may_publish(&claim.identity, &will.topic));
+        let will_of_dialect = will.as_ref().filter(|will| will.qos == QoS::ExactlyOnce || !for_site(will));
+        if let Some(why) = will_of_dialect.and_then(|will| bad_will(will, &claim.identity)) {
             return Err(Refusal { guess: false, ..unauthorised(UNAUTHORISED, why) });
         }
         if hub.counters().sessions >= self.max_sessions as u64 && hub.connection(&claim.identity).is_none() {

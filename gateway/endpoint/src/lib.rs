@@ -34,6 +34,7 @@ mod provision;
 mod queue;
 mod serve;
 mod session;
+pub mod site;
 mod strangers;
 mod stream;
 mod throttle;

@@ -79,8 +79,10 @@ pub(crate) fn puback(out: &mut BytesMut, packet: u16) {
     put(PubAck::new(packet).write(out));
 }
 
-pub(crate) fn suback(out: &mut BytesMut, packet: u16, granted: Vec<QoS>) {
-    put(SubAck::new(packet, granted.into_iter().map(SubscribeReasonCode::Success).collect()).write(out));
+/// One answer for each filter; `None` refuses it.
+pub(crate) fn suback(out: &mut BytesMut, packet: u16, granted: Vec<Option<QoS>>) {
+    let codes = granted.into_iter().map(|qos| qos.map_or(SubscribeReasonCode::Failure, SubscribeReasonCode::Success));
+    put(SubAck::new(packet, codes.collect()).write(out));
 }
 
 pub(crate) fn unsuback(out: &mut BytesMut, packet: u16) {
@@ -93,9 +95,14 @@ pub(crate) fn pingresp(out: &mut BytesMut) {
 
 /// `packet` is the packet id of QoS 1, and 0 for QoS 0.
 pub(crate) fn publish(out: &mut BytesMut, topic: String, payload: bytes::Bytes, packet: u16) {
+    publish_retained(out, topic, payload, packet, false);
+}
+
+/// As [`publish`], and whether it was kept for whoever came later.
+pub(crate) fn publish_retained(out: &mut BytesMut, topic: String, payload: bytes::Bytes, packet: u16, retained: bool) {
     let qos = if packet == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
     let mut publish = Publish::from_bytes(topic, qos, payload);
-    publish.pkid = packet;
+    (publish.pkid, publish.retain) = (packet, retained);
     put(publish.write(out));
 }
 

@@ -150,7 +150,7 @@ impl Desk {
                         let granted = subscribe
                             .filters
                             .iter()
-                            .map(|filter| if filter.qos == QoS::AtMostOnce { filter.qos } else { QoS::AtLeastOnce })
+                            .map(|filter| Some(if filter.qos == QoS::AtMostOnce { filter.qos } else { QoS::AtLeastOnce }))
                             .collect();
                         packet::suback(&mut output, subscribe.pkid, granted);
                     }

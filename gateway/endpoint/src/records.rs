@@ -5,6 +5,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidegate_core::{
     adapter::Receipt,
     c2d::{C2d, Enqueued, Feedback, NewC2d, Settled, Settlement},
@@ -63,6 +64,10 @@ pub trait Records: Send + Sync + fmt::Debug {
     async fn feedback(&self, most: usize) -> Kept<Vec<Feedback>>;
     /// Feedback up to this id has been read; how many records that was.
     async fn take_feedback(&self, up_to: i64) -> Kept<u64>;
+    /// Keeps the retained message of a topic of the site; `None` takes it away.
+    async fn keep_retained(&self, topic: &str, payload: Option<Bytes>) -> Kept<()>;
+    /// All retained messages.
+    async fn retained(&self) -> Kept<Vec<(String, Bytes)>>;
 }
 
 /// The line up: where device-to-cloud messages go.

@@ -12,7 +12,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -28,10 +28,12 @@ pub use method::MethodCall;
 pub use registry::{NewProof, connection_string};
 
 use crate::{
+    error::HubError,
     event::{Event, Events},
     limits::MAX_HASHING,
     live::Live,
     records::{Outlet, Records},
+    site::SiteBus,
 };
 
 /// The hub. Clones share it.
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     /// Method calls that wait for an answer.
     calls: AtomicUsize,
     requests: AtomicU64,
+    /// The site bus, where it is configured.
+    site: OnceLock<Arc<SiteBus>>,
     /// Where it listens, once it does.
     pub(crate) addresses: watch::Sender<Vec<(Door, SocketAddr)>>,
     /// The certificate that devices must trust, in PEM, once there is one.
@@ -148,9 +152,27 @@ impl Hub {
             desired: Default::default(),
             calls: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            site: OnceLock::new(),
             addresses: watch::Sender::new(Vec::new()),
             authority: watch::Sender::new(None),
         }))
+    }
+
+    /// Opens the site bus, with what is retained. Once, and before [`crate::serve`].
+    pub async fn open_site(&self, bus: SiteBus) -> Result<(), HubError> {
+        for (topic, payload) in self.0.records.retained().await? {
+            if let Err(error) = bus.retain(&topic, &payload, 1) {
+                tracing::warn!(topic, %error, "not retained any more");
+            }
+        }
+        // Err when there is one already, which stays.
+        self.0.site.set(Arc::new(bus)).ok();
+        Ok(())
+    }
+
+    /// The site bus, where it is configured.
+    pub fn site(&self) -> Option<&Arc<SiteBus>> {
+        self.0.site.get()
     }
 
     /// Whether and how a device is connected.

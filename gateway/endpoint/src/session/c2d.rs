@@ -48,11 +48,14 @@ impl Session {
         packet
     }
 
-    fn next_packet(&mut self) -> u16 {
+    pub(super) fn next_packet(&mut self) -> u16 {
         loop {
             self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
             // There are far fewer in use than there are.
-            if !self.window.contains_key(&self.last_packet) && !self.handed.contains_key(&self.last_packet) {
+            let in_use = self.window.contains_key(&self.last_packet)
+                || self.handed.contains_key(&self.last_packet)
+                || self.site_window.contains(&self.last_packet);
+            if !in_use {
                 return self.last_packet;
             }
         }

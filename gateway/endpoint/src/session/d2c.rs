@@ -45,7 +45,8 @@ impl Session {
                 Ok(None)
             }
             Some(Topic::MethodResponse { .. } | Topic::TwinGet { .. } | Topic::ReportedPatch { .. }) => Ok(Some(publish)),
-            // Another device's, the hub's own, or none of the dialect: here the site bus would take over.
+            None if self.bus_for(&publish.topic).is_some() => Ok(Some(publish)),
+            // Another device's, the hub's own, or none that it may use.
             _ => Err(End::Cause(Cause::Topic(publish.topic.chars().take(SHOWN).collect()))),
         }
     }
@@ -134,7 +135,9 @@ impl Session {
     /// The device is gone without a word: its will is a message like any other.
     pub(super) async fn publish_will(&mut self) {
         let Some(will) = self.who.will.take() else { return };
-        let Some(Topic::Event { bag, .. }) = Topic::parse(&will.topic) else { return };
+        let Some(Topic::Event { bag, .. }) = Topic::parse(&will.topic) else {
+            return self.publish_site_will(will).await;
+        };
         let message = self.properties(bag, will.retain).and_then(|(system, mut properties, created)| {
             // Err when the device has said so itself.
             properties.insert("iothub-MessageType", "Will").ok();

@@ -7,11 +7,12 @@
 pub(crate) mod c2d;
 mod d2c;
 mod end;
+mod site;
 mod subscribe;
 mod twin;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
@@ -41,9 +42,10 @@ use crate::{
     gate::Admitted,
     hub::Hub,
     limits::{MAX_BATCH, MAX_PACKET, MAX_WAITING, READ, WRITE_PATIENCE},
-    live::{Handed, MethodAnswer, Order, Place},
+    live::{Dismissal, Handed, MethodAnswer, Order, Place},
     packet,
     queue::Queue,
+    site::{SITE_WINDOW, Seat},
     stream::Stream,
 };
 
@@ -79,6 +81,10 @@ pub(crate) struct Session {
     handed: HashMap<u16, oneshot::Sender<Handed>>,
     /// Those that are told as soon as the bytes have left.
     leaving: Vec<oneshot::Sender<Handed>>,
+    /// Its end of the site bus, once it listens there.
+    site: Option<Box<Seat>>,
+    /// What it has not acknowledged of that.
+    site_window: HashSet<u16>,
     last_packet: u16,
     /// There may be C2D messages to give out.
     stirred: bool,
@@ -118,6 +124,8 @@ impl Session {
             window: HashMap::new(),
             handed: HashMap::new(),
             leaving: Vec::new(),
+            site: None,
+            site_window: HashSet::new(),
             last_packet: 0,
             stirred: false,
             calls: HashMap::new(),
@@ -171,6 +179,9 @@ impl Session {
         loop {
             self.take_packets().await?;
             self.deliver().await?;
+            while self.deliver_site() {
+                self.flush().await?;
+            }
             self.flush().await?;
             self.rest();
             if self.next_alarm() < alarm.deadline() {
@@ -184,7 +195,9 @@ impl Session {
     async fn wait(&mut self, alarm: &mut Pin<Box<Sleep>>) -> Result<(), End> {
         self.input.reserve(self.appetite);
         let has_room = self.unacknowledged < MAX_WAITING;
-        let Self { stream, input, waiting, place, .. } = self;
+        let site_has_room = self.site.is_some() && self.site_window.len() < SITE_WINDOW;
+        let behind = self.site.as_ref().map(|seat| seat.behind.clone());
+        let Self { stream, input, waiting, place, site, .. } = self;
         tokio::select! {
             read = stream.read_buf(input), if has_room => match read {
                 Ok(0) => return Err(End::Gone("closed by the device".to_owned())),
@@ -199,6 +212,13 @@ impl Session {
                 self.acknowledge()?;
             }
             Some(order) = place.orders.recv() => self.obey(order),
+            Some(delivery) = site::hear(site), if site_has_room => {
+                // It waits only with nothing ahead.
+                if let Some(seat) = &mut self.site {
+                    seat.ahead.push_back(delivery);
+                }
+            }
+            () = site::falls_behind(behind) => return Err(End::Dismissed(Dismissal::Behind)),
             () = place.bell.notified() => self.stirred = true,
             changed = place.dismissal.changed() => {
                 let why = if changed.is_ok() { *self.place.dismissal.borrow() } else { None };
@@ -283,6 +303,7 @@ impl Session {
                     Some(answer) => {
                         answer.send(Handed::Acknowledged).ok();
                     }
+                    None if self.site_window.remove(&ack.pkid) => {}
                     None => settled.extend(self.window.remove(&ack.pkid)),
                 },
                 Packet::Subscribe(subscribe) => self.subscribe(subscribe).await?,

@@ -1,4 +1,4 @@
-//! What a device listens to. Anything but its own filters ends the session, as the hub does it.
+//! What a device listens to. Anything but its own filters ends the session, as the hub does it; one of the site that it may not have is refused.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,8 +33,8 @@ impl Session {
         for filter in &subscribe.filters {
             // QoS 2 is granted as QoS 1.
             let qos = filter.qos.min_one();
-            self.set(&filter.path, Some(qos as u8)).await?;
-            granted.push(qos);
+            let may = self.set(&filter.path, Some(qos as u8)).await?;
+            granted.push(may.then_some(qos));
         }
         packet::suback(&mut self.output, subscribe.pkid, granted);
         Ok(())
@@ -44,7 +44,7 @@ impl Session {
     pub(super) async fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<(), End> {
         for filter in &unsubscribe.topics {
             match self.set(filter, None).await {
-                Ok(()) | Err(End::Cause(Cause::Filter(_))) => {}
+                Ok(_) | Err(End::Cause(Cause::Filter(_))) => {}
                 Err(end) => return Err(end),
             }
         }
@@ -52,7 +52,8 @@ impl Session {
         Ok(())
     }
 
-    async fn set(&mut self, filter: &str, qos: Option<u8>) -> Result<(), End> {
+    /// `false`: it may not listen to that part of the site.
+    async fn set(&mut self, filter: &str, qos: Option<u8>) -> Result<bool, End> {
         let (device, module) = (self.identity.device.as_str(), self.identity.module.as_ref().map(HubDeviceId::as_str));
         match Filter::parse(filter) {
             Some(Filter::CloudToDevice { device: of }) if of == device && module.is_none() => {
@@ -74,9 +75,12 @@ impl Session {
             }
             Some(Filter::TwinResponses) => self.subscriptions.twin = qos.is_some(),
             Some(Filter::DesiredPatches) => self.subscriptions.desired = qos.is_some(),
-            _ => return Err(End::Cause(Cause::Filter(filter.chars().take(120).collect()))),
+            _ => match self.bus_for(filter) {
+                Some(bus) => return Ok(self.listen_on_site(&bus, filter, qos)),
+                None => return Err(End::Cause(Cause::Filter(filter.chars().take(120).collect()))),
+            },
         }
-        Ok(())
+        Ok(true)
     }
 }
 

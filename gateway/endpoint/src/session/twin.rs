@@ -29,7 +29,10 @@ impl Session {
             Some(Topic::MethodResponse { status, request }) => self.method_answered(status, request, &publish.payload)?,
             Some(Topic::TwinGet { request }) => self.read_twin(request).await?,
             Some(Topic::ReportedPatch { request, version }) => self.report(request, version, &publish.payload).await?,
-            _ => return Err(End::Cause(Cause::Topic(publish.topic.chars().take(120).collect()))),
+            _ => match self.bus_for(&publish.topic) {
+                Some(bus) => return self.publish_on_site(&bus, publish).await,
+                None => return Err(End::Cause(Cause::Topic(publish.topic.chars().take(120).collect()))),
+            },
         }
         self.acknowledge_later(&publish);
         Ok(())

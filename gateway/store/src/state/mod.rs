@@ -35,6 +35,7 @@ mod keeper;
 mod salvage;
 mod schema;
 mod session;
+mod site;
 #[cfg(test)]
 mod tests;
 mod twin;

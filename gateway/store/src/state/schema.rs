@@ -15,7 +15,8 @@ pub(crate) const FILE: &str = "state.db";
 
 /// Ordered migrations; `PRAGMA user_version` is how many of them the file has seen. A new table is a new number at the end, never a
 /// change of one that has been released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
 
 pub(crate) fn file(dir: &Path) -> PathBuf {
     dir.join(FILE)
