@@ -8,6 +8,7 @@ use tidegate_core::{
     health::{Condition, Health},
 };
 use tidegate_endpoint::{C2dRules, Certificate, Hub, Options, Provisioning};
+use tidegate_store::State;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     passage::{self, Passage},
     pulse::Pulse,
     router::Router,
+    site::{self, Site},
     unit::{Run, Stage, Unit, UnitError},
 };
 
@@ -102,6 +104,12 @@ pub(crate) fn leaves(passage: Arc<Passage>, router: Router, pulse: Pulse) -> Uni
     Unit { name: passage::UNIT.into(), stage: Stage::Middle, factory: Box::new(factory) }
 }
 
+/// Leaves that rules of the site bus find.
+pub(crate) fn site_leaves(site: Site, router: Router, state: State, pulse: Pulse) -> Unit {
+    let factory = move |stop: CancellationToken| -> Run { Box::pin(site.clone().run(router.clone(), state.clone(), pulse.clone(), stop)) };
+    Unit { name: site::UNIT.into(), stage: Stage::Middle, factory: Box::new(factory) }
+}
+
 /// For `tidegate status`.
 pub(crate) fn view(hub: &Hub) -> Json {
     let counters = hub.counters();
@@ -111,7 +119,12 @@ pub(crate) fn view(hub: &Hub) -> Json {
         .iter()
         .map(|(door, address)| json!({ "door": format!("{door:?}").to_lowercase(), "address": address.to_string() }))
         .collect();
+    let site = hub.site().map(|bus| {
+        let (published, delivered, listeners, retained) = bus.counts();
+        json!({ "published": published, "delivered": delivered, "listeners": listeners, "retained": retained })
+    });
     json!({
+        "site_bus": site,
         "listening": listening,
         "sessions": counters.sessions,
         "accepted": counters.accepted,

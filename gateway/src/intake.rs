@@ -19,6 +19,7 @@ use tracing::error;
 use crate::{
     board::{AdapterRow, count},
     normalise::Normaliser,
+    site::Mirror,
 };
 
 /// Brings one adapter's harvests into the log. Outlives the adapter's connections, so that it remembers what was last sent.
@@ -30,12 +31,19 @@ pub struct Intake {
     row: Arc<AdapterRow>,
     health: Health,
     clock: Arc<dyn Clock>,
+    mirror: Option<Mirror>,
 }
 
 impl Intake {
     /// For the adapter of this name.
     pub fn new(name: Name, normaliser: Normaliser, log: Log, row: Arc<AdapterRow>, health: Health, clock: Arc<dyn Clock>) -> Self {
-        Self { name, normaliser, log, row, health, clock }
+        Self { name, normaliser, log, row, health, clock, mirror: None }
+    }
+
+    /// Shows each message on the site bus as well.
+    #[must_use]
+    pub fn mirrored(self, mirror: Option<Mirror>) -> Self {
+        Self { mirror, ..self }
     }
 
     /// Waits for room for one harvest.
@@ -73,6 +81,9 @@ impl Intake {
     fn hand_over(&self, slot: Slot, mut messages: Vec<Message>, urgency: Urgency, receipt: Option<tidegate_core::adapter::Receipt>) {
         messages.retain(|message| self.fits(message));
         count(&self.row.messages, messages.len());
+        if let Some(mirror) = &self.mirror {
+            messages.iter().for_each(|message| mirror.show(message));
+        }
         if !messages.is_empty() || receipt.is_some() {
             slot.append(messages, urgency, receipt);
         }

@@ -45,6 +45,7 @@ mod local;
 pub mod metrics;
 pub mod run;
 pub mod service;
+pub mod site;
 
 /// Every kind of adapter and upstream that the configuration may name.
 pub fn kinds() -> config::Kinds {

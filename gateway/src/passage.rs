@@ -51,7 +51,7 @@ impl Passage {
     /// refused.
     pub(crate) async fn attach(self: &Arc<Self>, router: &Router) -> Result<(), HubError> {
         let taker: Arc<dyn Taker> = self.clone();
-        router.routes().attach_behind(GROUP, &self.leaves().await?, &taker);
+        router.routes().attach_behind(GROUP, None, &self.leaves().await?, &taker);
         Ok(())
     }
 

@@ -42,6 +42,7 @@ use crate::{
         route::{Runner, Taker},
     },
     service::Facts,
+    site::{self, Mirror, Site},
     supervise::Supervisor,
     timekeeper::Timekeeper,
     twin::{self, Twins},
@@ -142,6 +143,7 @@ impl Gateway {
         {
             warn!(%error, "devices at the endpoint cannot be sent anything yet");
         }
+        let site = gateway.open_site().await;
         for section in std::mem::take(&mut gateway.config.upstreams) {
             gateway.start_upstream(&section).await?;
             gateway.config.upstreams.push(section);
@@ -169,6 +171,10 @@ impl Gateway {
             gateway.supervisor.start(endpoint::unit(&gateway.config, &parts.hub, &parts.health, &parts.clock));
             let pulse = parts.pulses.expect(passage::UNIT, passage::AGAIN * 2);
             gateway.supervisor.start(endpoint::leaves(passage, gateway.router.clone(), pulse));
+            if let Some(site) = site {
+                let pulse = gateway.parts.pulses.expect(site::UNIT, site::ROUND);
+                gateway.supervisor.start(endpoint::site_leaves(site, gateway.router.clone(), gateway.parts.state.clone(), pulse));
+            }
         }
         for section in std::mem::take(&mut gateway.config.adapters) {
             gateway.start_adapter(&section);
@@ -274,6 +280,21 @@ impl Gateway {
         view
     }
 
+    /// The site bus and the leaves that its rules have found, before any hub can send to them.
+    async fn open_site(&self) -> Option<Site> {
+        let section = self.config.endpoint.site.as_ref().filter(|_| self.config.endpoint.runs())?;
+        match Site::open(section, &self.parts.hub, &self.parts.state).await {
+            Ok(site) => {
+                site.attach(&self.router);
+                Some(site)
+            }
+            Err(error) => {
+                warn!(error, "the site bus cannot be opened");
+                None
+            }
+        }
+    }
+
     fn timekeeper(&self) -> Arc<Timekeeper> {
         Arc::new(Timekeeper {
             clock: self.parts.clock.clone(),
@@ -309,7 +330,9 @@ impl Gateway {
         let row = parts.board.adapter(&name);
         let normaliser = Normaliser::new(section.plan.leaves.iter().cloned(), self.config.body)
             .shown_on(|leaf| parts.live.add(&name, section.kind, leaf));
-        let intake = Intake::new(name.clone(), normaliser, parts.log.clone(), row.clone(), parts.health.clone(), parts.clock());
+        let mirror = self.config.endpoint.site.as_ref().and_then(|site| site.mirror.clone());
+        let intake = Intake::new(name.clone(), normaliser, parts.log.clone(), row.clone(), parts.health.clone(), parts.clock())
+            .mirrored(mirror.map(|topic| Mirror { hub: parts.hub.clone(), topic }));
         let leaves = Arc::new(Leaves {
             leaves: section.plan.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
             intake: Mutex::new(intake),

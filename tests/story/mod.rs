@@ -18,5 +18,6 @@ mod passage;
 mod provisioning;
 mod refusal;
 mod reload;
+mod site_bus;
 mod stopping;
 mod twin;

@@ -9,6 +9,7 @@ use tidegate_core::{
 };
 
 use super::raw::{RawEndpoint, RawProvisioning};
+use crate::site::SiteSection;
 
 /// `[endpoint]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Endpoint {
     pub feedback_ttl: Duration,
     /// How devices may register themselves, if they may.
     pub provisioning: Option<ProvisioningSection>,
+    /// Topics of the site, if there are any.
+    pub site: Option<SiteSection>,
 }
 
 /// `[endpoint.provisioning]`
@@ -102,6 +105,7 @@ pub(super) fn check(raw: &RawEndpoint, problems: &mut Problems) -> Endpoint {
             .provisioning
             .as_ref()
             .map(|provisioning| check_provisioning(provisioning, raw, &mut problems.key("provisioning"))),
+        site: raw.site_bus.as_ref().map(|site| super::site::check(site, &mut problems.key("site_bus"))),
     }
 }
 

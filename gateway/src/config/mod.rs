@@ -25,6 +25,7 @@ mod raw;
 mod rest;
 mod schema;
 mod section;
+mod site;
 mod source;
 mod tree;
 mod whole;
@@ -253,6 +254,31 @@ impl fmt::Display for LogLevel {
             LogLevel::Debug => "debug",
             LogLevel::Trace => "trace",
         })
+    }
+}
+
+/// Rules of the site bus that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadyMade {
+    /// tele/{leaf}/SENSOR and STATE; cmnd/{leaf}/{point}.
+    Tasmota,
+    /// zigbee2mqtt/{leaf}, and /set below it.
+    Zigbee2mqtt,
+    /// Shelly's first generation: shellies/{leaf}/{point}, and /command below it.
+    Shelly,
+    /// From the second on: {leaf}/status/{point}; {leaf}/command/{point}.
+    ShellyPlus,
+}
+
+impl ReadyMade {
+    fn word(self) -> &'static str {
+        match self {
+            ReadyMade::Tasmota => "tasmota",
+            ReadyMade::Zigbee2mqtt => "zigbee2mqtt",
+            ReadyMade::Shelly => "shelly",
+            ReadyMade::ShellyPlus => "shelly-plus",
+        }
     }
 }
 

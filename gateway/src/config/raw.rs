@@ -5,7 +5,10 @@
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use tidegate_core::quantity::{ByteSize, Span};
+use tidegate_core::{
+    message::Class,
+    quantity::{ByteSize, Span},
+};
 
 /// The configuration of a Tidegate.
 #[derive(Debug, JsonSchema)]
@@ -247,6 +250,69 @@ pub(super) struct RawEndpoint {
     pub(super) feedback_ttl: Span,
     /// Devices of an enrolment group may register themselves, as they would at a Device Provisioning Service.
     pub(super) provisioning: Option<RawProvisioning>,
+    /// Topics beside the hub's, for devices and programs of the site.
+    pub(super) site_bus: Option<RawSiteBus>,
+}
+
+/// Topics beside the hub's, for devices and programs of the site: what they publish is given to those who listen, and rules make messages
+/// of leaves of it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(super) struct RawSiteBus {
+    /// Who may use which topics. Nobody may use any that is not named here.
+    #[serde(default)]
+    pub(super) access: Vec<RawAccess>,
+    /// Which topics carry messages of leaves, and where their commands go. The first that takes a topic counts.
+    #[serde(default)]
+    pub(super) rule: Vec<RawSiteRule>,
+    /// The topic on which the readings of all adapters are published, with {leaf} for the leaf's id. Left out: they are not.
+    #[serde(default)]
+    #[schemars(extend("examples" = ["tidegate/{leaf}"]))]
+    pub(super) mirror: Option<String>,
+}
+
+/// Topics that a device may use.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(super) struct RawAccess {
+    /// The id of a registered device, or "*" for each of them.
+    #[schemars(extend("examples" = ["*", "node-red"]))]
+    pub(super) device: String,
+    /// Filters of topics that it may publish to, with {device} for its id.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["tele/{device}/#", "stat/{device}/#"]]))]
+    pub(super) publish: Vec<String>,
+    /// Filters that it may subscribe to, or to narrower ones.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["cmnd/{device}/#"]]))]
+    pub(super) subscribe: Vec<String>,
+}
+
+/// Which topics carry messages of leaves.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RawSiteRule {
+    /// A rule that is there already: tasmota, zigbee2mqtt, shelly (the first generation) or shelly-plus. Instead of the other keys.
+    #[serde(rename = "use")]
+    pub(super) ready_made: Option<super::ReadyMade>,
+    /// Its name; leaves that it has found are kept under it.
+    #[schemars(extend("examples" = ["meters"]))]
+    pub(super) name: Option<String>,
+    /// The topics, with {leaf} for a level that is the leaf's id, {point} for one that names a point, + for one that does not matter.
+    #[schemars(extend("examples" = ["meters/{leaf}/values"]))]
+    pub(super) topic: Option<String>,
+    /// Where commands go: with {point}, each value by itself; without, one object of all of them. Left out: it takes none.
+    #[schemars(extend("examples" = ["meters/{leaf}/set", "cmnd/{leaf}/{point}"]))]
+    pub(super) command: Option<String>,
+    /// How important the messages are; telemetry when left out.
+    pub(super) class: Option<Class>,
+    /// What stands in topics for _ in a point's name: one character. With /, {point} takes the rest of the topic.
+    #[schemars(extend("examples" = ["/"]))]
+    pub(super) separator: Option<String>,
+    /// What is sent for true.
+    #[schemars(extend("examples" = ["ON"]))]
+    pub(super) on: Option<String>,
+    /// What is sent for false.
+    #[schemars(extend("examples" = ["OFF"]))]
+    pub(super) off: Option<String>,
 }
 
 /// How devices may register themselves: with a token by the key that is derived from the group's, or, with endpoint.client_ca_file, with
@@ -279,6 +345,7 @@ impl Default for RawEndpoint {
             max_delivery_count: 10,
             feedback_ttl: Span::from_millis(3_600_000),
             provisioning: None,
+            site_bus: None,
         }
     }
 }

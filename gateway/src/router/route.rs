@@ -28,6 +28,11 @@ pub trait Taker: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether points can be set that nobody has declared: what they are is known to the leaf alone.
+    fn takes_any_point(&self) -> bool {
+        false
+    }
+
     /// Passes a method call through; `None` when its leaves have no methods of their own.
     fn call(&self, _leaf: &LeafId, _name: &str, _payload: &Bytes, _within: Duration) -> Option<BoxFuture<'static, (u16, Bytes)>> {
         None
@@ -88,11 +93,14 @@ impl Routes {
         }
     }
 
-    /// As [`Routes::attach`], but for leaves that another group has, which stay there.
-    pub fn attach_behind(&self, group: &str, leaves: &[LeafProfile], taker: &Arc<dyn Taker>) {
+    /// As [`Routes::attach`], but for leaves that another group has, which stay there; those of the group `over` do not.
+    pub fn attach_behind(&self, group: &str, over: Option<&str>, leaves: &[LeafProfile], taker: &Arc<dyn Taker>) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let wanted: BTreeSet<&LeafId> = leaves.iter().map(|leaf| &leaf.id).collect();
-        all.retain(|leaf, route| route.group != group || wanted.contains(leaf));
+        all.retain(|leaf, route| match over {
+            Some(over) if route.group == over => !wanted.contains(leaf),
+            _ => route.group != group || wanted.contains(leaf),
+        });
         for profile in leaves.iter().filter(|leaf| !all.contains_key(&leaf.id)).cloned().collect::<Vec<_>>() {
             let guard = Arc::new(Mutex::new(Guard::new(std::slice::from_ref(&profile))));
             let route = Route { profile: Arc::new(profile), taker: taker.clone(), guard, group: group.to_owned() };

@@ -15,7 +15,15 @@ use crate::{normalise::show, outcome::Told, request::Request};
 pub(super) fn action(route: &Route, request: &Request) -> Result<Action, String> {
     let profile = &route.profile;
     match request {
+        Request::Write(wanted) if route.taker.takes_any_point() => {
+            let points: Map<String, Json> = wanted.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            let body = serde_json::json!({ "write": points }).to_string();
+            Ok(Action::Message { properties: Vec::new(), body: body.into() })
+        }
         Request::Write(wanted) => route.guard().fits(&profile.id, wanted).map(Action::Write).map_err(|refusal| refusal.to_string()),
+        Request::Read(_) if route.taker.takes_any_point() => {
+            Err(format!("'{}' says what it has by itself and cannot be asked", profile.id))
+        }
         Request::Read(names) => {
             names.iter().try_for_each(|name| point(profile, name).map(drop))?;
             Ok(Action::Read(names.clone()))
@@ -31,6 +39,7 @@ pub(super) fn action(route: &Route, request: &Request) -> Result<Action, String>
 /// Whether doing it twice is as good as once.
 pub(super) fn is_repeatable(route: &Route, request: &Request) -> bool {
     match request {
+        Request::Write(_) if route.taker.takes_any_point() => true,
         Request::Write(wanted) => route.guard().is_repeatable(&route.profile.id, wanted.iter().map(|(name, _)| name)),
         Request::Read(_) => true,
         Request::Raw(_) => false,
