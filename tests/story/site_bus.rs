@@ -6,17 +6,17 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Lines, Process, SCENE, SOON, Scene, command, have, project, until, until_true};
 
-const PASSWORD: &str = "sesame-seeds";
-const BUS: &str = "\
+pub(super) const PASSWORD: &str = "sesame-seeds";
+pub(super) const BUS: &str = "\
 [endpoint.site_bus]\nmirror = \"tidegate/{leaf}\"\n\
 [[endpoint.site_bus.access]]\ndevice = \"*\"\npublish = [\"tele/{device}/#\"]\nsubscribe = [\"cmnd/{device}/#\"]\n\
 [[endpoint.site_bus.access]]\ndevice = \"panel\"\nsubscribe = [\"#\"]\n\
 [[endpoint.site_bus.rule]]\nuse = \"tasmota\"\n";
 
-struct Lamp(Process);
+pub(super) struct Lamp(Process);
 
 impl Lamp {
-    fn start(door: &str, count: u32) -> Self {
+    pub(super) fn start(door: &str, count: u32) -> Self {
         let (host, port) = door.rsplit_once(':').expect("host:port");
         let mut start = command(&project().join("tests/.tools/sdk/bin/python").display().to_string());
         start.arg(project().join("tests/peer/lamp.py")).args([host, port, "lamp-1", PASSWORD, &count.to_string()]);
@@ -29,7 +29,7 @@ impl Lamp {
         self.0.out.since(0).into_iter().filter_map(|(_, line)| serde_json::from_str(&line).ok()).collect()
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub(super) fn acknowledged(&self) -> u64 {
         self.said().iter().filter_map(|line| line["acknowledged"].as_u64()).max().unwrap_or(0)
     }
 

@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(commands("tasmota", &[("POWER", json!(true))]), one("cmnd/x-1/POWER", "ON"));
         assert_eq!(commands("tasmota", &[("Dimmer", json!(40)), ("Color", json!("FF"))]).len(), 2);
         assert_eq!(
-            commands("zigbee2mqtt", &[("state", json!("ON")), ("brightness", json!(7))]),
-            one("zigbee2mqtt/x-1/set", r#"{"state":"ON","brightness":7}"#)
+            commands("zigbee2mqtt", &[("brightness", json!(7)), ("state", json!("ON"))]),
+            one("zigbee2mqtt/x-1/set", r#"{"brightness":7,"state":"ON"}"#)
         );
         assert_eq!(commands("shelly", &[("relay_0", json!(false))]), one("shellies/x-1/relay/0/command", "off"));
         assert_eq!(commands("shelly-plus", &[("switch_0", json!("toggle"))]), one("x-1/command/switch:0", "toggle"));

@@ -218,3 +218,33 @@ fn twin_patches() {
         twin.for_service();
     });
 }
+
+#[test]
+fn site_topics_and_filters() {
+    use tidegate_endpoint::site::filter::{covers, is_filter, is_topic, matches, overlap};
+    check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(one, other): &(Vec<u8>, Vec<u8>)| {
+        let texts = [one, other].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let [one, other] = &texts;
+        if is_filter(one) && is_filter(other) && covers(one, other) {
+            assert!(overlap(one, other) && overlap(other, one), "{one:?} {other:?}");
+        }
+        if is_filter(one) && is_topic(other) {
+            assert_eq!(matches(one, other), covers(one, other), "{one:?} {other:?}");
+        }
+    });
+}
+
+#[test]
+fn site_rules() {
+    use tidegate::site::rule::{READY_MADE, ready_made};
+    let rules: Vec<_> = READY_MADE.iter().flat_map(|name| ready_made(name)).collect();
+    check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(topic, payload): &(Vec<u8>, Vec<u8>)| {
+        let topic = String::from_utf8_lossy(topic);
+        for rule in &rules {
+            if let Some(found) = rule.find(&topic) {
+                rule.body(&found, &payload.clone().into()).ok();
+                assert!(rule.command_filter(&found.leaf).is_some());
+            }
+        }
+    });
+}
