@@ -125,7 +125,8 @@ fn salvage(dir: &Path, max_size: u64, why: String) -> Result<Salvage, StoreError
                 saved.copy_pages(pages.as_ref(), &roots(&damaged), &mut fresh)?;
             }
             if known_is_none {
-                saved.counted = pages.as_ref().map_or(0, |pages| pages.rows_once(saved.rows()));
+                let by_size = pages.as_ref().map_or(0, |pages| pages.rows_once(saved.rows()));
+                saved.counted = by_size.max(saved.rows() + saved.holes(&fresh)?);
             }
             copy_gaps(&damaged, &fresh);
             inbox::carry_over(&damaged, &fresh);
@@ -200,6 +201,20 @@ impl Saved {
             }
         }
         Ok(())
+    }
+
+    /// Messages that are missing between the first and the last one of the class that has the most: those before it may have gone in peace.
+    fn holes(&self, fresh: &Connection) -> Result<u64, StoreError> {
+        let Some(class) = Class::ALL.into_iter().max_by_key(|class| self.totals.rows[*class as usize]) else { return Ok(0) };
+        let ends = format!("SELECT min(seq), max(seq) FROM message_{}", class as usize);
+        let (first, last): (Option<i64>, Option<i64>) = fresh.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (Some(first), Some(last)) = (first, last) else { return Ok(0) };
+        let mut there = 0;
+        for class in Class::ALL {
+            let count = format!("SELECT count(*) FROM message_{} WHERE seq BETWEEN ? AND ?", class as usize);
+            there += fresh.query_row(&count, (first, last), |row| row.get::<_, i64>(0))?;
+        }
+        Ok((last - first + 1 - there).max(0).unsigned_abs())
     }
 
     /// What the trees did not show.

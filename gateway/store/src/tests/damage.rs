@@ -116,6 +116,28 @@ async fn messages_are_found_in_their_pages_when_the_tree_above_them_is_gone() {
     assert_eq!(read_all(dir.path(), &clock).await, ((0..ROWS).collect(), 0));
 }
 
+/// Nobody knows any more how many there were: what is missing between those that are left is lost, and is told.
+#[tokio::test]
+async fn what_is_missing_is_counted_when_the_totals_are_gone_as_well() {
+    let (dir, clock) = (tempfile::tempdir().expect("a folder"), HandClock::at(NOW));
+    filled(dir.path(), &clock).await;
+    let path = dir.path().join("log.db");
+    let connection = rusqlite::Connection::open(&path).expect("opens");
+    let note: u32 = connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'note'", [], |row| row.get(0)).expect("is there");
+    drop(connection);
+    let mut bytes = fs::read(&path).expect("readable");
+    bytes[(note as usize - 1) * 1024..note as usize * 1024].fill(0);
+    let middle = bytes.len() / 1024 * 3 / 4;
+    bytes[middle * 1024..(middle + 6) * 1024].fill(0xA5);
+    fs::write(&path, bytes).expect("writable");
+    let (log, opening) = Log::open(dir.path(), options(), clock.clone()).expect("opens");
+    let salvage = opening.salvaged.expect("it was damaged");
+    assert!(salvage.lost > 0 && salvage.saved + salvage.lost == ROWS, "{salvage}");
+    log.close().await;
+    let (came, told) = read_all(dir.path(), &clock).await;
+    assert_eq!((came.len() as u64, told), (salvage.saved, salvage.lost));
+}
+
 #[tokio::test]
 async fn garbage_and_an_empty_file_are_a_fresh_start() {
     for content in [vec![], vec![0xA7; 50_000], b"SQLite format 3\0".to_vec()] {
