@@ -24,6 +24,7 @@ import urllib.parse
 from pathlib import Path
 
 CLIENTS, WINDOW, SIZE, SECONDS, DEVICES = 10, 20, 200, 5, 1000
+PACE = 2000  # messages a second, of all clients together, for what one costs when there is time
 KEY = bytes(range(32))
 
 
@@ -76,11 +77,31 @@ def publish_steadily(stream, topic, until, counts, at):
     counts[at] = acked
 
 
-def rate(address, who):
+def publish_unacknowledged(*args):
+    publish_paced(*args, qos=0)
+
+
+def publish_paced(stream, topic, until, counts, at, qos=1):
+    """One message after the other, at an even pace."""
+    body, gap = text(topic), CLIENTS / PACE
+    due, ids = time.monotonic() + gap * at / CLIENTS, 0
+    while (now := time.monotonic()) < until:
+        if now < due:
+            time.sleep(due - now)
+        due += gap
+        ids = ids % 65535 + 1
+        stream.sendall(packet(0x30 | qos << 1, body + ids.to_bytes(2, "big") * qos + b"x" * SIZE))
+        if qos:
+            answer = stream.recv(4)
+            assert len(answer) == 4, answer
+        counts[at] += 1
+
+
+def rate(address, who, publish=publish_steadily):
     """Acknowledged messages a second; `who` gives each client's id, login and topic."""
     streams = [connect(address, *who(n)[:2]) for n in range(CLIENTS)]
     counts, until = [0] * CLIENTS, time.monotonic() + SECONDS
-    threads = [threading.Thread(target=publish_steadily, args=(s, who(n)[2], until, counts, n)) for n, s in enumerate(streams)]
+    threads = [threading.Thread(target=publish, args=(s, who(n)[2], until, counts, n)) for n, s in enumerate(streams)]
     begun = time.monotonic()
     for thread in threads:
         thread.start()
@@ -145,12 +166,22 @@ def tidegate(program, room):
         per_second = rate(address, lambda n: (f"d{n}", login(f"d{n}"), f"devices/d{n}/messages/events/"))
         used = processor_seconds(hub.pid) - before
         commits = ask(state, {"do": "status"})["counters"]["commits"] - commits
+        before, paced_commits = processor_seconds(hub.pid), ask(state, {"do": "status"})["counters"]["commits"]
+        paced = rate(address, lambda n: (f"d{n}", login(f"d{n}"), f"devices/d{n}/messages/events/"), publish_paced)
+        paced_used = processor_seconds(hub.pid) - before
+        paced_commits = ask(state, {"do": "status"})["counters"]["commits"] - paced_commits
+        before = processor_seconds(hub.pid)
+        lazy = rate(address, lambda n: (f"d{n}", login(f"d{n}"), f"devices/d{n}/messages/events/"), publish_unacknowledged)
+        lazy_used = processor_seconds(hub.pid) - before
     finally:
         hub.send_signal(signal.SIGTERM)
         hub.wait()
     sent = per_second * SECONDS
     print(f"tidegate: {empty:.1f} MiB with no device, {full:.1f} MiB with {DEVICES}; these use {idle / 5 * 100:.2f} % of a core")
     print(f"tidegate: {per_second:,.0f} durable messages/s, {used / sent * 1e6:.1f} us of processor each, {commits / sent:.3f} commits each")
+    sent = paced * SECONDS
+    print(f"tidegate: at {paced:,.0f} a second {paced_used / sent * 1e6:.0f} us of processor each, {paced_commits / sent:.2f} commits each")
+    print(f"tidegate: at {lazy:,.0f} a second of QoS 0, with no commit of their own, {lazy_used / (lazy * SECONDS) * 1e6:.0f} us each")
 
 
 def mosquitto(room):
@@ -163,10 +194,14 @@ def mosquitto(room):
         before = processor_seconds(broker.pid)
         per_second = rate(address, lambda n: (f"d{n}", None, f"devices/d{n}/messages/events/"))
         used = processor_seconds(broker.pid) - before
+        before = processor_seconds(broker.pid)
+        paced = rate(address, lambda n: (f"d{n}", None, f"devices/d{n}/messages/events/"), publish_paced)
+        paced_used = processor_seconds(broker.pid) - before
     finally:
         broker.terminate()
         broker.wait()
     print(f"mosquitto: {per_second:,.0f} messages/s in memory, {used / (per_second * SECONDS) * 1e6:.1f} us of processor each")
+    print(f"mosquitto: at {paced:,.0f} a second {paced_used / (paced * SECONDS) * 1e6:.0f} us of processor each")
 
 
 def main():

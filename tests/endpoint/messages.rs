@@ -15,7 +15,8 @@ async fn what_was_acknowledged_is_in_the_log_in_order_and_says_who_it_is_from() 
     let house = House::open().await;
     let device = house.register("leaf-01").await;
     let mut client = house.join(&device).await;
-    let topic = "devices/leaf-01/messages/events/%24.mid=m1&%24.ct=application%2Fjson&%24.ce=utf-8&%24.cid=c1&site=hall%203&empty";
+    let topic =
+        "devices/leaf-01/messages/events/%24.mid=m1&%24.ct=application%2Fjson&%24.ce=utf-8&%24.cid=c1&site=hall%202&empty&Site=hall%203";
     client.deliver(topic, r#"{"t":1}"#).await;
     // Many at once, before any acknowledgement is read.
     let mut expected = Vec::new();

@@ -6,6 +6,7 @@ mod command_pace;
 pub(crate) mod commands;
 mod configuration;
 mod consumers;
+mod flood;
 mod iothub;
 mod leaf_identities;
 mod live_first;

@@ -1,6 +1,9 @@
 //! Device to cloud: a PUBLISH becomes a message of the log.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use rumqttc::mqttbytes::{QoS, v4::Publish};
 use tidegate_core::{
@@ -53,6 +56,7 @@ impl Session {
 
     fn properties(&self, bag: &str, retain: bool) -> Result<(SystemProperties, Properties, Option<Timestamp>), End> {
         let (mut system, mut properties, mut created) = (SystemProperties::default(), Properties::default(), None);
+        let (mut own, mut places) = (Vec::<(String, String)>::new(), HashMap::new());
         for (name, value) in bag::decode(bag) {
             let value = value.unwrap_or_default();
             match name.as_str() {
@@ -66,9 +70,17 @@ impl Session {
                 // What is the hub's to say, and what is yet to be invented.
                 name if name.starts_with("$.") => {}
                 // Names that differ by case only are one; the last one counts, as within a bag.
-                name if properties.get(name).is_some() => {}
-                name => properties.insert(name, &value).map_err(|error| End::Cause(Cause::Message(error.to_string())))?,
+                _ => match places.entry(name.to_ascii_lowercase()) {
+                    Entry::Occupied(place) => own[*place.get()] = (name, value),
+                    Entry::Vacant(place) => {
+                        place.insert(own.len());
+                        own.push((name, value));
+                    }
+                },
             }
+        }
+        for (name, value) in own {
+            properties.insert(&name, &value).map_err(|error| End::Cause(Cause::Message(error.to_string())))?;
         }
         if retain {
             // The hub stores no retained messages and says that it was asked to. Err when the device has said so itself.
