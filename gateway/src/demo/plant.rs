@@ -91,7 +91,7 @@ fn shape(kind: Kind) -> Shape {
     Shape { kind, order: Order::Abcd }
 }
 
-/// A temperature that swings, a pressure, a counter of reads and a pump.
+/// A temperature that swings, a pressure, a counter of reads, a pump and a set-point.
 fn simulate(units: u8) -> Simulator {
     let simulator = Simulator::new();
     for unit in 1..=units {
@@ -108,6 +108,8 @@ fn simulate(units: u8) -> Simulator {
         simulator.live(unit, Table::Holding, 1, shape(Kind::F32), sine(1.0 + base / 100.0, 0.2, Duration::from_secs(13)));
         simulator.live(unit, Table::Holding, 3, shape(Kind::Whole { words: 2, signed: false }), counter());
         simulator.set(unit, Table::Coil, 0, &[1]);
+        // A set-point, in whole tenths, that can be written.
+        simulator.set(unit, Table::Holding, 10, &[215]);
     }
     simulator
 }
@@ -162,7 +164,8 @@ point = [
     {{ name = "temperature", register = "holding", address = 0, type = "i16", scale = 0.1, unit = "°C" }},
     {{ name = "pressure", register = "holding", address = 1, type = "f32", precision = 3, unit = "bar" }},
     {{ name = "reads", register = "holding", address = 3, type = "u32" }},
-    {{ name = "pump", register = "coil", address = 0, type = "bool" }},
+    {{ name = "pump", register = "coil", address = 0, type = "bool", writable = true }},
+    {{ name = "setpoint", register = "holding", address = 10, type = "i16", scale = 0.1, unit = "°C", writable = true, write_min = 5, write_max = 80, write_step = 0.5, repeatable = true }},
 ]
 "#
     )

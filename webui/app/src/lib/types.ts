@@ -235,3 +235,63 @@ export type Sections = { etag: string; adapter: Section[]; upstream: Section[]; 
 export type Kind = { name: string; summary: string; readme: string; example: string };
 export type Kinds = { adapters: Kind[]; upstreams: Kind[] };
 export type Tested = { ok: boolean; steps: { step: string; ok: boolean; detail: string; took_ms: number }[] };
+
+export type Command = { id: string; outcome: string | null; values: Record<string, Json>; reason: string };
+export type InboxEntry = {
+  seq: number;
+  state: "waiting" | "begun" | "dead";
+  outcome: string | null;
+  device: string;
+  id: string;
+  source: string;
+  who: string;
+  what: string;
+  came: string;
+  deliveries: number;
+  reason: string;
+};
+export type Write = { at: string; who: string; source: string; device: string; event: string; what: string };
+
+export type Hub = {
+  enabled: boolean;
+  listening: { door: string; address: string }[];
+  host: string;
+  has_authority: boolean;
+  sessions: number;
+  accepted: number;
+  refused: number;
+  messages: number;
+};
+export type HubDevice = {
+  device: string;
+  enabled: boolean;
+  reason: string | null;
+  proof: string;
+  etag: string;
+  created: string;
+  changed: string;
+  connected: string | null;
+  remote: string | null;
+  methods: boolean | null;
+  waiting: number | null;
+};
+export type HubKeys = { device: string; proof: string; primary: string | null; secondary: string | null; host: string; connection_string: string | null };
+export type Sent = { message_id: string; expires: string };
+export type MethodAnswer = { status: number; payload: Json };
+export type TwinInFull = { version: number; tags: Json; properties: { desired: Json; reported: Json } };
+export type HubEvent = {
+  number: number;
+  kind: string;
+  at: string;
+  device: string | null;
+  module: string | null;
+  remote: string | null;
+  detail: string;
+  code: number | null;
+  count: number;
+};
+export type Group = {
+  group: string;
+  consumers: { consumer: string; partitions: number[]; waiting: boolean }[];
+  partitions: { partition: number; seq: number; sequence_number: number | null; changed: string }[];
+};
