@@ -86,7 +86,10 @@ async fn a_write_takes_the_way_of_every_command_and_is_told_truthfully() {
     assert_eq!((&entry["state"], &entry["who"], &entry["source"]), (&json!("waiting"), &json!("ada"), &json!("local")), "{entry}");
     assert_eq!(house.page(&cookie, "DELETE", &format!("/inbox/{}", entry["seq"]), Json::Null).await.status, 404, "it is not dead");
     valve.away.store(false, SeqCst);
-    until(async || house.page(&cookie, "GET", "/writes", Json::Null).await.body.contains("30")).await;
+    until(async || house.page(&cookie, "GET", "/inbox", Json::Null).await.json()["items"] == json!([])).await;
+    let written = house.page(&cookie, "GET", "/writes", Json::Null).await.json();
+    let last = written["items"].as_array().and_then(|acts| acts.iter().find(|act| act["event"] == "done")).cloned();
+    assert!(last.as_ref().is_some_and(|act| act["what"].as_str().is_some_and(|what| what.contains("30"))), "{written}");
     // A dead one can be tried again or let go.
     valve.stuck.store(true, SeqCst);
     assert_eq!(write("/devices/valve/commands", json!(40), 20).await.json()["outcome"], "failed");
