@@ -93,7 +93,7 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
 }
 
 /// `hci0`, or a path from the root.
-fn is_radio(text: &str) -> bool {
+pub(super) fn is_radio(text: &str) -> bool {
     let number = text.strip_prefix("hci").is_some_and(|n| (1..=3).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()));
     number || Path::new(text).is_absolute()
 }

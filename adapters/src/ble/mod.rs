@@ -16,6 +16,7 @@ pub mod decode;
 mod ladder;
 mod leaf;
 mod radio;
+mod scan;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -27,6 +28,7 @@ use tidegate_core::{
     command::{Action, Command, Outcome},
     id::LeafId,
     reading::{Quality, Reason},
+    scan::ScanKind,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
@@ -46,7 +48,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawRadio).into(),
     check: check::check,
-    scan: None,
+    scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
 };
 
 /// Most advertisements taken in one read, so that a read is short however full the air is.

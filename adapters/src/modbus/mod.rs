@@ -22,6 +22,7 @@ pub mod link;
 pub mod plan;
 mod question;
 mod rtu;
+mod scan;
 pub mod simulator;
 mod tap;
 pub mod transport;
@@ -38,6 +39,7 @@ use tidegate_core::{
     command::{Action, Command, Outcome},
     id::{LeafId, PointName},
     reading::Value,
+    scan::ScanKind,
 };
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -59,7 +61,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawBus).into(),
     check: check::check,
-    scan: None,
+    scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
 };
 
 /// One bus and its units.

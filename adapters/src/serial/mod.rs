@@ -26,7 +26,7 @@ mod line;
 mod look;
 pub mod parse;
 pub mod port;
-mod scan;
+pub(crate) mod scan;
 pub mod simulator;
 pub mod tally;
 pub mod template;
@@ -60,7 +60,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawLine).into(),
     check: check::check,
-    scan: Some(ScanKind { options: scan::options, run: scan::run }),
+    scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
 };
 
 /// Polls of a device without an answer after which it is put aside.

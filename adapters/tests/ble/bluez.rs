@@ -132,3 +132,35 @@ async fn a_daemon_that_answers_nothing_does_not_hold_us_up() {
     let connected = timeout(BOUND, adapter.connect()).await.expect("bounded");
     assert!(connected.is_err(), "and refused");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_shows_who_is_around_with_what_they_say() {
+    use tidegate_core::scan::{NEWS, ScanError, ScanNews};
+    let Some(bus) = bus() else { return };
+    let scan = tidegate_adapters::ble::KIND.scan.expect("it searches");
+    let options = serde_json::json!({ "bus": bus.address, "listen": "60s" });
+    let (news, _heard) = tokio::sync::mpsc::channel(NEWS);
+    let refused = timeout(BOUND, (scan.run)(options.clone(), news)).await.expect("bounded").expect_err("no bluetoothd");
+    assert!(matches!(refused, ScanError::Unable { .. }), "{refused}");
+    let bluetoothd = Bluetoothd::start(&bus.address);
+    let (news, mut heard) = tokio::sync::mpsc::channel(NEWS);
+    let running = tokio::spawn((scan.run)(options, news));
+    let finding = timeout(BOUND, async {
+        loop {
+            match heard.recv().await.expect("it runs") {
+                ScanNews::Found(finding) => return finding,
+                // It listens by now.
+                ScanNews::Progress { .. } => bluetoothd.act(thermometer(21)),
+            }
+        }
+    })
+    .await
+    .expect("found");
+    assert_eq!(finding.id, "A4:C1:38:8D:18:B2");
+    assert!(finding.facts.contains(&("temperature".to_owned(), "21 °C".into())), "{finding:?}");
+    let section: serde_json::Value = toml::from_str(&finding.section.expect("a beginning")).expect("TOML");
+    assert_eq!(section["adapter"][0]["device"][0]["point"][0]["name"], "temperature");
+    drop(heard);
+    timeout(BOUND, running).await.expect("it ends with its listener").expect("no panic").expect("in good order");
+    assert_eq!(bluetoothd.calls().last().map(String::as_str), Some("StopDiscovery"));
+}

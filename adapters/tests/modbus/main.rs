@@ -6,5 +6,6 @@ mod faults;
 mod fence;
 mod late;
 mod look;
+mod scan;
 mod site;
 mod write;

@@ -4,7 +4,7 @@
 //! found on a bounded channel, and is cancelled by dropping the future or the channel's other end. It never runs on a
 //! port that the gateway itself has open; that port is reported as taken.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
@@ -38,6 +38,8 @@ pub enum ScanError {
 pub struct ScanKind {
     /// JSON Schema of the options, as for [`crate::catalogue::AdapterKind::schema`].
     pub options: fn() -> Json,
+    /// How long a search with these options takes at most, so that people can decide before a bus is busy for it. Opens nothing.
+    pub longest: fn(&Json) -> Result<Duration, ScanError>,
     /// Searches with these options; ends when there is nothing more to look for, or when the receiver is gone.
     pub run: fn(Json, mpsc::Sender<ScanNews>) -> Scanning,
 }

@@ -89,6 +89,21 @@ fn over(n: i64, by: i64) -> Value {
     if by == 1 { Value::Int(n) } else { Value::Float(n as f64 / by as f64) }
 }
 
+/// The format that an advertisement is in, as people call it; `None` when it is none of ours.
+pub fn format_of(advert: &Advert) -> Option<&'static str> {
+    let service = |uuid| advert.of_service(uuid).is_some();
+    let company = |id| advert.of_company(id).is_some();
+    Some(match () {
+        () if service(bthome::SERVICE) => "BTHome",
+        () if service(mibeacon::SERVICE) => "Xiaomi MiBeacon",
+        () if service(atc::SERVICE) => "ATC or pvvx",
+        () if company(ruuvi::COMPANY) => "Ruuvi",
+        () if service(beacon::EDDYSTONE) => "Eddystone",
+        () if company(beacon::APPLE) => "Apple, such as iBeacon",
+        () => return None,
+    })
+}
+
 /// The fields of an advertisement in the format that it is in. `key` is its sender's, `counter` what was last heard of it.
 pub fn decode(advert: &Advert, key: Option<&Key>, counter: &mut Counter) -> Result<Vec<Field>, Refusal> {
     let mut fields = Fields::default();

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Modbus TCP's port (IANA).
-const DEFAULT_PORT: u16 = 502;
+pub(super) const DEFAULT_PORT: u16 = 502;
 /// See [`RawBus::timeout`].
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ fn line(raw: &RawBus, problems: &mut Problems) -> Option<Line> {
 }
 
 /// `host`, `host:port`, `[v6]:port` or a bare v6 address.
-fn host_and_port(text: &str) -> Option<(String, u16)> {
+pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;

@@ -52,15 +52,41 @@ pub(super) fn options() -> Json {
     schemars::schema_for!(Options).into()
 }
 
+pub(super) fn longest(options: &Json) -> Result<Duration, ScanError> {
+    let options = Options::read(options)?;
+    Ok(if options.port.is_some() { options.wait()? * options.speeds()?.len() as u32 } else { Duration::ZERO })
+}
+
 pub(super) fn run(options: Json, news: Sender<ScanNews>) -> Scanning {
     Box::pin(async move {
-        let options: Options = serde_json::from_value(options)
-            .map_err(|error| ScanError::Option { option: "given".to_owned(), why: format!("{error} (port, baud, listen)") })?;
+        let options = Options::read(&options)?;
         match &options.port {
             None => list(&news).await,
             Some(port) => listen(port, &options, &news).await,
         }
     })
+}
+
+impl Options {
+    fn read(options: &Json) -> Result<Self, ScanError> {
+        Self::deserialize(options)
+            .map_err(|error| ScanError::Option { option: "given".to_owned(), why: format!("{error} (port, baud, listen)") })
+    }
+
+    fn wait(&self) -> Result<Duration, ScanError> {
+        let wait = self.listen.map_or(LISTEN, |span| span.0);
+        if wait.is_zero() || wait > LONGEST {
+            return Err(ScanError::Option { option: "listen".to_owned(), why: "write a time from 1ms to 600s".to_owned() });
+        }
+        Ok(wait)
+    }
+
+    fn speeds(&self) -> Result<Vec<u32>, ScanError> {
+        if self.baud.is_some_and(|baud| !(50..=12_000_000).contains(&baud)) {
+            return Err(ScanError::Option { option: "baud".to_owned(), why: "write a number from 50 to 12000000".to_owned() });
+        }
+        Ok(self.baud.map_or_else(|| SPEEDS.to_vec(), |baud| vec![baud]))
+    }
 }
 
 /// Whether somebody still wants to hear.
@@ -85,14 +111,7 @@ async fn list(news: &Sender<ScanNews>) -> Result<(), ScanError> {
 }
 
 async fn listen(path: &str, options: &Options, news: &Sender<ScanNews>) -> Result<(), ScanError> {
-    let wait = options.listen.map_or(LISTEN, |span| span.0);
-    if wait.is_zero() || wait > LONGEST {
-        return Err(ScanError::Option { option: "listen".to_owned(), why: "write a time from 1ms to 600s".to_owned() });
-    }
-    if options.baud.is_some_and(|baud| !(50..=12_000_000).contains(&baud)) {
-        return Err(ScanError::Option { option: "baud".to_owned(), why: "write a number from 50 to 12000000".to_owned() });
-    }
-    let speeds: Vec<u32> = options.baud.map_or_else(|| SPEEDS.to_vec(), |baud| vec![baud]);
+    let (wait, speeds) = (options.wait()?, options.speeds()?);
     let mut best: Option<(u32, Heard)> = None;
     for (done, baud) in (0_u32..).zip(&speeds) {
         let what = format!("listening on {path} at {baud} baud, 8 bits, no parity");
@@ -138,7 +157,8 @@ async fn hear(path: &str, baud: u32, wait: Duration) -> Result<Vec<u8>, ScanErro
     Ok(heard)
 }
 
-fn unable(path: &str, error: &AdapterError) -> ScanError {
+/// A port that could not be opened, with who holds it or what to do.
+pub(crate) fn unable(path: &str, error: &AdapterError) -> ScanError {
     let kind = if let AdapterError::Open { source, .. } = error { source.kind() } else { ErrorKind::Other };
     let holders = ports::holders("/", path);
     let next = match kind {
