@@ -182,12 +182,14 @@ impl Service {
             summary: kind.summary.to_owned(),
             readme: kind.readme.to_owned(),
             example: kind.example.to_owned(),
+            scan: kind.scan.map(|scan| (scan.options)()),
         });
         let upstreams = self.ends.kinds.upstreams.iter().map(|kind| KindView {
             name: kind.name.to_owned(),
             summary: kind.summary.to_owned(),
             readme: String::new(),
             example: kind.example.to_owned(),
+            scan: None,
         });
         KindsView { adapters: adapters.collect(), upstreams: upstreams.collect() }
     }

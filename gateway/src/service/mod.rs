@@ -13,6 +13,7 @@ mod edit;
 mod facts;
 mod gauge;
 mod hub;
+mod scan;
 mod secret;
 mod trend;
 pub mod trial;
@@ -103,6 +104,7 @@ pub struct Service {
     overview: Mutex<Option<(tokio::time::Instant, tidegate_webui::shape::Overview)>>,
     trial: trial::Trials,
     consumers: consumer::Desk,
+    scans: scan::Desk,
 }
 
 impl Service {
@@ -117,6 +119,7 @@ impl Service {
             overview: Mutex::new(None),
             trial: trial::Trials::new(&state_dir),
             consumers: consumer::Desk::default(),
+            scans: scan::Desk::default(),
             ends,
         }))
     }

@@ -11,6 +11,7 @@ mod hub;
 mod live;
 mod log;
 mod overview;
+mod scan;
 mod trial;
 
 use std::sync::Arc;
@@ -103,6 +104,9 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(configuration::history))
         .routes(routes!(configuration::past))
         .routes(routes!(configuration::revert))
+        .routes(routes!(scan::estimate))
+        .routes(routes!(scan::scans, scan::start))
+        .routes(routes!(scan::scan, scan::end))
         .routes(routes!(trial::look))
         .routes(routes!(trial::look_at))
         .routes(routes!(trial::test_upstream))

@@ -262,6 +262,9 @@ pub struct KindView {
     pub readme: String,
     /// A complete section in TOML.
     pub example: String,
+    /// JSON Schema of the options of its search; null when it has none.
+    #[schema(value_type = Option<Object>)]
+    pub scan: Option<Json>,
 }
 
 /// An upstream to be tried: one that is configured, or a proposed section.

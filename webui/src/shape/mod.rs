@@ -10,6 +10,7 @@ mod device;
 mod hub;
 mod log;
 mod overview;
+mod scan;
 
 pub use account::*;
 pub use command::*;
@@ -19,6 +20,7 @@ pub use device::*;
 pub use hub::*;
 pub use log::*;
 pub use overview::*;
+pub use scan::*;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -6,6 +6,7 @@ mod archive;
 mod commands;
 mod consumer;
 mod hub;
+mod scan;
 mod views;
 mod workshop;
 
@@ -13,10 +14,11 @@ pub use archive::{Archive, Exported};
 pub use commands::Commands;
 pub use consumer::{Consumer, Consumers};
 pub use hub::HubDesk;
+pub use scan::Scans;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans {}
 
-impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans> Site for T {}

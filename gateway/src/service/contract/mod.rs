@@ -33,6 +33,7 @@ mod hostile;
 mod hub;
 mod live;
 mod messages;
+mod scan;
 
 const PASSWORD: &str = "correct horse battery";
 

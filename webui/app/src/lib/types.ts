@@ -232,7 +232,25 @@ export type Past = {
 export type PastInFull = Past & { diff: string; before: Drafts; after: Drafts };
 export type Section = { _file?: string; name: string; kind: string; device?: ({ id: string } & { [key: string]: Json })[] } & { [key: string]: Json | undefined };
 export type Sections = { etag: string; adapter: Section[]; upstream: Section[]; [key: string]: Json | Section[] };
-export type Kind = { name: string; summary: string; readme: string; example: string };
+export type Kind = { name: string; summary: string; readme: string; example: string; scan: Json };
+export type Finding = { id: string; facts: { name: string; value: Json }[]; section: { [key: string]: Json } | null; known: string | null };
+export type Scan = {
+  id: string;
+  kind: string;
+  options: { [key: string]: Json };
+  who: string;
+  began: string;
+  state: "running" | "finished" | "stopped" | "failed";
+  why: string | null;
+  done: number;
+  total: number;
+  what: string;
+  longest_s: number;
+  took_s: number;
+  revision: number;
+  found: Finding[];
+  more: number;
+};
 export type Kinds = { adapters: Kind[]; upstreams: Kind[] };
 export type Tested = { ok: boolean; steps: { step: string; ok: boolean; detail: string; took_ms: number }[] };
 

@@ -37,8 +37,8 @@ export const stories = {
     await page.goto(`${base}/hub`);
     await page.getByRole("button", { name: "Register a device" }).first().click();
     await page.getByLabel("Device id").fill("pump 7");
-    await page.getByRole("button", { name: "Register a device" }).last().click();
     page.expected.push("400");
+    await page.getByRole("button", { name: "Register a device" }).last().click();
     await page.getByText("The hub does not take this").waitFor();
     await page.getByLabel("Device id").fill("pump-7");
     await page.getByRole("button", { name: "Register a device" }).last().click();

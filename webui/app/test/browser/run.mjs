@@ -9,10 +9,11 @@ import { join } from "node:path";
 import { artefacts, browser, stopAll } from "./harness.mjs";
 import * as commands from "./commands.mjs";
 import * as editing from "./editing.mjs";
+import * as find from "./find.mjs";
 import * as screens from "./screens.mjs";
 import * as setup from "./setup.mjs";
 
-const STORIES = { ...setup.stories, ...screens.stories, ...commands.stories, ...editing.stories };
+const STORIES = { ...setup.stories, ...screens.stories, ...find.stories, ...commands.stories, ...editing.stories };
 const wanted = process.argv.slice(2);
 const figures = {};
 let failed = 0;

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { accessible, binary, check, codeOf, fits, folder, freePort, open, PASSWORD, picture, project, shot, start, until } from "./harness.mjs";
 
-async function device() {
+export async function device() {
   const port = await freePort();
   const python = join(project, "tests/.tools/venv/bin/python");
   check(existsSync(python), "pymodbus is not there: tests/run installs it");
@@ -125,7 +125,7 @@ export const stories = {
     await page.goto(`${base}/devices/boiler`);
     await page.getByText("<b>°C</b>").waitFor();
     // The register explorer finds what the display shows.
-    await page.goto(`${base}/find`);
+    await page.goto(`${base}/find/registers`);
     await page.getByLabel("First register").fill("100");
     await page.getByLabel("How many").fill("4");
     await page.getByRole("button", { name: "Read the block" }).click();

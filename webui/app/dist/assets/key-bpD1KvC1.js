@@ -1,1 +1,0 @@
-import{ao as c,ap as t,aq as f}from"./index-CzqLg3F1.js";const i=Symbol("NaN");function y(e,r,n){var o=new f(e),s=!c();t(()=>{var a=r();a!==a&&(a=i),s&&a!==null&&typeof a=="object"&&(a={}),o.ensure(a,n)})}export{y as k};

@@ -1,0 +1,96 @@
+// Searches: a device on the network, a sensor on the air, and a search that somebody ends.
+
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { accessible, binary, check, claim, codeOf, fits, folder, freePort, open, picture, shot, start, until } from "./harness.mjs";
+import { device } from "./setup.mjs";
+
+/** A receiver as another program would be: it says what it hears to whoever connects. */
+function receiver(path) {
+  const line = "A4:C1:38:8D:18:B2 -61 sfcd2=4002ca092e35\nCB:B8:33:4C:88:4F -70 m0499=0512fc5394c37c0004fffc040cac364200cdcbb8334c884f\n";
+  const server = createServer((socket) => {
+    const timer = setInterval(() => socket.write(line), 200);
+    socket.on("error", () => {}).on("close", () => clearInterval(timer));
+  });
+  return new Promise((ready) => server.listen(path, () => ready(server)));
+}
+
+export const stories = {
+  "a search finds a meter on the network and sensors on the air, and each is set up from what was found": async (chrome) => {
+    const site = folder();
+    const [unit, port] = [await device(), await freePort()];
+    const base = `http://127.0.0.1:${port}`;
+    site.write("tidegate.toml", `config_version = 1\n\n[gateway]\nid = "gw-01"\nstate_dir = "${site.path}/state"\n\n[web]\nlisten = "127.0.0.1:${port}"\ntls = false\n\n[clock]\nwait = "0s"\n`);
+    const gateway = start(binary, ["run", "--config", site.path]);
+    const air = await receiver(join(site.path, "air.sock"));
+    const { page } = await open(chrome, base, { viewport: { width: 390, height: 800 } });
+    await claim(page, base, await codeOf(gateway));
+
+    await page.goto(`${base}/find`);
+    check(await page.getByRole("button", { name: "Start the search" }).isDisabled(), "a search for nothing can be started");
+    // A range that cannot be is told beside the field, and stays as it was typed.
+    page.expected.push("422");
+    await page.getByLabel("address", { exact: true }).fill("127.0.0.1/4");
+    await page.getByText("is no host or range").waitFor();
+    await page.getByLabel("address", { exact: true }).fill(`127.0.0.1-3:${unit}`);
+    await page.getByText(/Takes at most/).waitFor();
+    await page.getByRole("button", { name: "Start the search" }).click();
+    await page.getByText(`127.0.0.1:${unit} unit 1`).waitFor();
+    await page.getByText("finished", { exact: true }).waitFor();
+    await accessible(page, "search: found");
+    await fits(page, "search: found");
+    await shot(page, "search-found-390-light");
+    // It is all there again after a reload.
+    await page.reload();
+    await page.getByText(`127.0.0.1:${unit} unit 1`).waitFor();
+    await page.getByRole("link", { name: "Set it up" }).click();
+    const leaf = page.getByRole("group", { name: "Device" });
+    await until("the form to be filled", async () => (await leaf.getByLabel("id *").inputValue()) === "unit-1");
+    await leaf.getByLabel("id *").fill("meter");
+    const point = page.getByRole("group", { name: "First point" });
+    await point.getByLabel("name *").fill("temperature");
+    await point.getByLabel("address *").fill("100");
+    await point.getByLabel("scale", { exact: true }).fill("0.1");
+    await page.getByRole("button", { name: "Read it now" }).click();
+    await page.getByText("21.5", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Review the change" }).click();
+    await page.getByLabel("On trial for").selectOption("0");
+    await page.getByRole("button", { name: "Apply it" }).click();
+    await page.getByRole("heading", { name: "A new upstream" }).waitFor();
+    await page.goto(`${base}/find`);
+    await page.getByLabel("address", { exact: true }).fill(`127.0.0.1:${unit}`);
+    await page.getByRole("button", { name: "Start the search" }).click();
+    await page.getByRole("link", { name: "set up as meter" }).waitFor();
+
+    // The air: what each sensor says is there before it is set up.
+    await page.setViewportSize({ width: 1280, height: 1000 });
+    await page.goto(`${base}/find`);
+    await page.getByRole("radio", { name: /Bluetooth sensors around/ }).check();
+    await page.getByLabel("radio", { exact: true }).fill(join(site.path, "air.sock"));
+    await page.getByLabel("listen", { exact: true }).fill("10min");
+    await page.getByRole("button", { name: "Start the search" }).click();
+    await page.getByText("25.06 °C").waitFor();
+    await page.getByText("53.49 %").waitFor();
+    await accessible(page, "search: around");
+    await shot(page, "search-around-1280-light");
+    await picture(page, "search");
+    await page.getByRole("button", { name: "Stop", exact: true }).click();
+    await page.getByText("stopped", { exact: true }).waitFor();
+    await page.getByRole("listitem").filter({ hasText: "A4:C1:38:8D:18:B2" }).getByRole("link", { name: "Set it up" }).click();
+    await page.getByRole("checkbox", { name: "temperature" }).waitFor();
+    await page.getByRole("checkbox", { name: "humidity" }).uncheck();
+    await page.getByRole("button", { name: "Read it now" }).click();
+    await page.getByText("25.06", { exact: true }).waitFor();
+    await shot(page, "search-sensor-1280-light");
+    await page.getByRole("button", { name: "Review the change" }).click();
+    await page.getByLabel("On trial for").selectOption("0");
+    await page.getByRole("button", { name: "Apply it" }).click();
+    await page.getByRole("heading", { name: "A new upstream" }).waitFor();
+    await page.goto(`${base}/devices/sensor-8d18b2`);
+    await page.getByText("25.06").first().waitFor();
+    check((await page.getByText("humidity").count()) === 0, "a point that was not wanted is there");
+    check(page.faults.length === 0, page.faults.join("\n"));
+    air.close();
+    site.remove();
+  },
+};
