@@ -49,6 +49,11 @@ pub enum Ask {
     Status,
     /// Read the configuration again and apply it.
     Reload,
+    /// What the program said lately.
+    Events,
+    /// End, to be started again. Never by the socket: whoever reaches that can end it anyway.
+    #[serde(skip)]
+    Restart,
     /// Write points, and wait a while for what becomes of it.
     Write {
         /// Whose.

@@ -10,6 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::{Value as Json, json};
 use tidegate_core::clock::Timestamp;
 use tokio::sync::watch;
 use tracing::{
@@ -40,6 +41,13 @@ pub struct Event {
     pub text: String,
     /// Names and values.
     pub fields: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// For programs.
+    pub fn view(&self) -> Json {
+        json!({ "at": self.at.to_string(), "level": self.level.as_str(), "target": self.target, "text": self.text, "fields": self.fields })
+    }
 }
 
 /// The latest lines. Clones share them.
@@ -96,6 +104,11 @@ impl Events {
         let said = lines.back().map_or(0, |last| last.id.saturating_sub(id));
         let missed = said.saturating_sub(events.len() as u64);
         (events, missed)
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Event> {
+        self.lines().iter().cloned().collect()
     }
 
     fn add(&self, mut event: Event) {

@@ -33,12 +33,15 @@ mod view;
 pub mod warden;
 pub mod wiring;
 
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod desk;
+pub mod examine;
 pub mod exit;
+pub mod forecast;
 pub mod journal;
 mod killpoint;
 mod local;

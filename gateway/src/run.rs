@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, Kinds},
     control::{self, Ask, Request},
+    events::{Event, Events},
     exit::Exit,
     journal, local, metrics,
     service::{Ends, Service},
@@ -165,7 +167,9 @@ pub async fn run_as(path: PathBuf, config: Config, kinds: Kinds, shape: impl Fn(
                 error!(%error, "devices and twins can no longer be kept; ending, so that a fresh start can");
                 break Exit::StoreLost;
             }
-            Some(request) = asked.recv() => serve(&mut gateway, request, &mut files).await,
+            Some(request) = asked.recv() => if serve(&mut gateway, request, &mut files).await.is_break() {
+                break Exit::Fine;
+            },
         }
     };
     notify(&[NotifyState::Stopping]);
@@ -234,29 +238,36 @@ fn open_page(gateway: &mut Gateway, requests: mpsc::Sender<Request>, path: &Path
     Ok(())
 }
 
-/// Answers one request of the control socket or the page.
-pub(crate) async fn serve(gateway: &mut Gateway, request: Request, files: &mut Files) {
+/// Answers one request of the control socket or the page. `Break`: the program is to end.
+pub(crate) async fn serve(gateway: &mut Gateway, request: Request, files: &mut Files) -> ControlFlow<()> {
     let router = gateway.router().clone();
     let (who, wait) = (request.who, Duration::from_millis);
     let answer = match request.ask {
         Ask::Status => gateway.view().await,
         Ask::Reload => reload(gateway, files).await,
+        Ask::Events => Events::of_process().all().iter().map(Event::view).collect(),
+        Ask::Restart => {
+            info!(%who, "asked to start anew");
+            request.answer.send(Json::Null).ok();
+            return ControlFlow::Break(());
+        }
         Ask::Lay(laid) => lay(gateway, *laid, files).await,
         // These wait for a bus, and the main loop does not.
         Ask::Write { leaf, points, wait_ms } => {
             let answer = request.answer;
             tokio::spawn(async move { answer.send(local::write(&router, who, leaf, points, wait(wait_ms)).await).ok() });
-            return;
+            return ControlFlow::Continue(());
         }
         Ask::Retry { seq, wait_ms } => {
             let answer = request.answer;
             tokio::spawn(async move { answer.send(local::retry(&router, who, seq, wait(wait_ms)).await).ok() });
-            return;
+            return ControlFlow::Continue(());
         }
         Ask::Delete { seq } => local::delete(&router, seq).await,
     };
     // The one who asked may have gone.
     request.answer.send(answer).ok();
+    ControlFlow::Continue(())
 }
 
 /// Reads the configuration again. What is wrong with it changes nothing; what is right is applied.

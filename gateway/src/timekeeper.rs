@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::unit::UnitError;
 
 /// No clock of a working gateway can be before the release of its own program: 2026-01-01.
-const RELEASED: Timestamp = Timestamp(1_767_225_600_000);
+pub const RELEASED: Timestamp = Timestamp(1_767_225_600_000);
 /// How often we look. A second, because the first messages wait for it.
 const LOOK: Duration = Duration::from_secs(1);
 /// Wall and monotonic time drifting apart by this much between two looks is a jump worth a line in the log.
@@ -40,9 +40,14 @@ pub struct Witness {
 impl Witness {
     /// As the system is now.
     pub fn ask() -> Self {
-        let timesync = Path::new("/run/systemd/timesync");
+        Self::at(Path::new("/"))
+    }
+
+    /// As a system is whose files are below `root`.
+    pub fn at(root: &Path) -> Self {
+        let timesync = root.join("run/systemd/timesync");
         Self {
-            hardware_clock: Path::new("/sys/class/rtc/rtc0").exists(),
+            hardware_clock: root.join("sys/class/rtc/rtc0").exists(),
             time_service: timesync.exists(),
             service_has_set_it: timesync.join("synchronized").exists(),
         }

@@ -8,6 +8,8 @@ mod configuration;
 mod consumers;
 mod flood;
 mod iothub;
+mod keeping;
+
 mod leaf_identities;
 mod live_first;
 mod modbus_rtu;

@@ -87,9 +87,10 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
     if errors > before {
         return None;
     }
-    let (leaves, sensors) = checked.into_iter().unzip();
+    let (leaves, sensors): (_, Vec<Arc<Sensor>>) = checked.into_iter().unzip();
+    let pace = sensors.iter().map(|sensor| Some(60.0 / sensor.interval.as_secs_f64())).collect();
     let checked = Arc::new(Checked { radio: radio.clone(), bus: raw.bus, sensors });
-    Some(AdapterPlan { leaves, exclusive: vec![radio], build: Arc::new(move |clock| Box::new(Ble::new(checked.clone(), clock))) })
+    Some(AdapterPlan { leaves, exclusive: vec![radio], pace, build: Arc::new(move |clock| Box::new(Ble::new(checked.clone(), clock))) })
 }
 
 /// `hci0`, or a path from the root.

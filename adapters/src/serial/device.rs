@@ -81,6 +81,11 @@ impl Device {
         self.messages.iter().filter_map(|message| message.asked.as_ref()).map(|asked| asked.interval).collect()
     }
 
+    /// Messages a minute at most; `None` when it speaks when it likes.
+    pub(super) fn pace(&self) -> Option<f64> {
+        (!self.speaks()).then(|| self.intervals().iter().map(|interval| 60.0 / interval.as_secs_f64()).sum())
+    }
+
     /// Its asked messages.
     pub(super) fn asked(&self) -> impl Iterator<Item = (&Message, &Asked)> {
         self.messages.iter().filter_map(|message| Some((message, message.asked.as_ref()?)))

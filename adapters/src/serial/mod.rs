@@ -47,6 +47,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use check::checked;
 pub use device::Checked;
+pub use scan::holders;
 
 use crate::{modbus::Wire, schedule::Schedule};
 use ear::Ear;

@@ -40,6 +40,9 @@ pub struct AdapterPlan {
     pub leaves: Vec<LeafProfile>,
     /// Things that only one adapter at a time may use, such as `/dev/ttyUSB0`; used twice is a problem of the configuration.
     pub exclusive: Vec<String>,
+    /// How often each leaf, in the order of `leaves`, makes a message at most because it is asked or held back, in messages a minute;
+    /// `None` for one that speaks when it likes.
+    pub pace: Vec<Option<f64>>,
     /// Makes one. Opens nothing; that is `connect`'s.
     pub build: BuildAdapter,
 }

@@ -5,6 +5,7 @@ mod check;
 mod device;
 mod hub;
 mod inbox;
+mod keep;
 mod logging;
 mod output;
 mod queue;
@@ -40,12 +41,8 @@ struct Cli {
 enum Command {
     /// Run the gateway until it is asked to stop.
     Run,
-    /// Check the configuration and name everything that is wrong with it. Opens nothing.
-    Check {
-        /// One JSON object instead of text.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check the configuration and name everything that is wrong with it; with --box, the machine as well. Opens nothing.
+    Check(check::Args),
     /// Ask devices once, with no hub, and show values, raw words and timing.
     Read(read::Args),
     /// Write points of a device, by the same way as commands of the hub: stored, guarded, audited.
@@ -68,6 +65,12 @@ enum Command {
     },
     /// Have the running gateway apply its changed configuration.
     Reload,
+    /// Put the configuration into one file, without keys and passwords.
+    Backup(keep::To),
+    /// Write the configuration of a backup, after checking it; what was there is kept beside it.
+    Restore(keep::From),
+    /// Pack what helps to help: versions, configuration, checks, status and events, without secrets and values.
+    SupportBundle(keep::To),
     /// Run only the hub for devices: no adapters, nothing above.
     Hub(hub::Args),
     /// Register devices that connect to this gateway, and work with them.
@@ -104,7 +107,7 @@ pub fn main() -> Exit {
                 block_on(crate::run::run(cli.config.clone(), config, crate::kinds()))
             })
         }
-        Command::Check { json } => check::check(&cli.config, json),
+        Command::Check(args) => check::check(&cli.config, args),
         Command::Read(args) => with_config(&cli.config, |config| block_on(read::read(config, args))),
         Command::Write(args) => with_state(&cli.config, |state| write::write(state, &args)),
         Command::Inbox(args) => with_state(&cli.config, |state| inbox::inbox(state, &args)),
@@ -112,6 +115,9 @@ pub fn main() -> Exit {
         Command::Adapters(args) => adapters::adapters(&args),
         Command::Status { json } => with_state(&cli.config, |state| remote::status(state, json)),
         Command::Reload => with_state(&cli.config, remote::reload),
+        Command::Backup(to) => keep::backup(&cli.config, to),
+        Command::Restore(from) => keep::restore(&cli.config, &from),
+        Command::SupportBundle(to) => keep::support(&cli.config, to),
         Command::Hub(args) => hub::hub(&cli.config, args),
         Command::Device(args) => with_this_state(args.state.clone(), &cli.config, |state| device::device(state, args)),
         Command::Send(args) => with_this_state(args.state.clone(), &cli.config, |state| device::send(state, args)),

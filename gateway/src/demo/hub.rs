@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fs::OpenOptions,
+    io::Write as _,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -112,7 +115,8 @@ async fn register(hub: &Hub, dir: &Path) -> anyhow::Result<PathBuf> {
     let device = hub.create(&identity, NewProof::Keys { primary: None, secondary: None }, true, None).await?;
     let Proof::Keys { primary, .. } = &device.proof else { anyhow::bail!("a device with keys has none") };
     let file = dir.join("demo.key");
-    std::fs::write(&file, primary.to_base64().expose_secret())?;
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
+    out.write_all(primary.to_base64().expose_secret().as_bytes())?;
     Ok(file)
 }
 

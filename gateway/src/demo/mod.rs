@@ -178,7 +178,7 @@ impl Watch<'_> {
                     self.figures.link_up = up;
                     link.switch(up);
                 }
-                Some(request) = self.asked.recv() => run::serve(self.gateway, request, &mut self.files).await,
+                Some(request) = self.asked.recv() => drop(run::serve(self.gateway, request, &mut self.files).await),
                 () = tokio::time::sleep_until(end.unwrap_or(turn)), if end.is_some() => return Ok(()),
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             }

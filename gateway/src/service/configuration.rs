@@ -8,13 +8,19 @@ use sha2::{Digest, Sha256};
 use tidegate_core::problem::{Problem as Found, Severity};
 use tidegate_webui::{
     Problem,
-    shape::{ChangeView, ChangesView, CheckView, ConfigProblem, Drafts, EditRequest, EditView, FileBrief, FileView, KindView, KindsView},
+    shape::{
+        ChangeView, ChangesView, CheckView, ConfigProblem, CostView, Drafts, EditRequest, EditView, FileBrief, FileView, ForecastView,
+        KindView, KindsView,
+    },
 };
 
 use super::{Service, edit};
-use crate::config::{
-    self, Changes, Difference,
-    draft::{self, Draft},
+use crate::{
+    config::{
+        self, Changes, Config, Difference,
+        draft::{self, Draft},
+    },
+    forecast::forecast,
 };
 
 /// All files together, in the order of their names: what a conditional change must name.
@@ -52,6 +58,17 @@ pub(super) fn change(difference: &Difference) -> ChangeView {
         adapters: names(&difference.adapters),
         upstreams: names(&difference.upstreams),
         restart_needed: difference.restart_needed.clone(),
+    }
+}
+
+fn cost(config: &Config) -> CostView {
+    let forecast = forecast(config);
+    CostView {
+        devices: forecast.devices,
+        unasked: forecast.unasked,
+        per_minute: forecast.per_minute,
+        bytes_per_day: forecast.bytes_per_day.round(),
+        blocks_per_day: forecast.blocks_per_day.round(),
     }
 }
 
@@ -103,7 +120,9 @@ impl Service {
             (None, Some(_)) if ok => Some(ChangeView::default()),
             _ => None,
         };
-        Ok(CheckView { ok, problems, change: difference })
+        let forecast =
+            after.config.as_ref().filter(|_| ok).map(|after| ForecastView { after: cost(after), before: before.config.as_ref().map(cost) });
+        Ok(CheckView { ok, problems, change: difference, forecast })
     }
 
     pub(super) fn one_file(&self, name: &str) -> Option<FileView> {

@@ -15,6 +15,7 @@ mod gauge;
 mod hub;
 mod scan;
 mod secret;
+mod system;
 mod trend;
 pub mod trial;
 mod upstream;
@@ -105,6 +106,8 @@ pub struct Service {
     trial: trial::Trials,
     consumers: consumer::Desk,
     scans: scan::Desk,
+    /// Held while the machine is looked over.
+    checking: Mutex<()>,
 }
 
 impl Service {
@@ -120,6 +123,7 @@ impl Service {
             trial: trial::Trials::new(&state_dir),
             consumers: consumer::Desk::default(),
             scans: scan::Desk::default(),
+            checking: Mutex::default(),
             ends,
         }))
     }

@@ -228,7 +228,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Gives the files these texts, and takes away those that have none.
-pub(super) fn write_files(config_path: &Path, texts: &Drafts) -> io::Result<()> {
+pub(crate) fn write_files(config_path: &Path, texts: &Drafts) -> io::Result<()> {
     let (folder, _) = draft::place(config_path);
     for (name, text) in texts {
         let path = folder.join(name);

@@ -13,15 +13,18 @@ use tidegate_store::{ReaderStatus, Status};
 use tidegate_webui::{
     Problem,
     shape::{
-        AdapterView, ClassView, ClockView, ConditionView, DeviceBrief, DeviceCounts, DeviceState, DeviceView, GatewayView, GivenUp,
-        HealthView, LogBrief, Overview, PointView, SectionPlace, StorageView, UpstreamView, WritableView,
+        AdapterView, CheckSeen, ClassView, ClockView, ConditionView, DeviceBrief, DeviceCounts, DeviceState, DeviceView, GatewayView,
+        GivenUp, HealthView, LogBrief, Overview, PointView, SectionPlace, StorageView, UpstreamView, WritableView,
     },
     site::{About, Values, Views, Watch},
 };
 use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Service, gauge::Rates, no_log, value};
-use crate::live::{LiveLeaf, Seen};
+use crate::{
+    examine::{Scene, Seen, Verdict, examine},
+    live::{LiveLeaf, Seen as LastSeen},
+};
 
 /// How long an overview is good for everybody who asks.
 const FRESH: Duration = Duration::from_millis(900);
@@ -55,8 +58,8 @@ pub(super) fn classes(status: &Status) -> Vec<ClassView> {
     status.classes.iter().map(class).collect()
 }
 
-fn state(points: &[Option<Seen>]) -> DeviceState {
-    let seen: Vec<&Seen> = points.iter().flatten().collect();
+fn state(points: &[Option<LastSeen>]) -> DeviceState {
+    let seen: Vec<&LastSeen> = points.iter().flatten().collect();
     let bad = seen.iter().filter(|seen| matches!(seen.shown.quality, Quality::Bad(_))).count();
     if seen.is_empty() {
         DeviceState::Unknown
@@ -71,7 +74,7 @@ fn state(points: &[Option<Seen>]) -> DeviceState {
     }
 }
 
-fn last_at(points: &[Option<Seen>]) -> Option<String> {
+fn last_at(points: &[Option<LastSeen>]) -> Option<String> {
     points.iter().flatten().map(|seen| seen.at).max().map(|at| at.to_string())
 }
 
@@ -108,7 +111,7 @@ fn writable(point: &PointProfile) -> Option<WritableView> {
     Some(WritableView { kind: kind.to_owned(), min: write.min, max: write.max, step: write.step, labels: labels(point) })
 }
 
-fn point((profile, seen): (&PointProfile, &Option<Seen>)) -> PointView {
+fn point((profile, seen): (&PointProfile, &Option<LastSeen>)) -> PointView {
     PointView {
         name: profile.name.to_string(),
         unit: profile.unit.clone(),
@@ -266,6 +269,31 @@ impl Views for Service {
 
     fn health_changes(&self) -> watch::Receiver<u64> {
         self.ends.parts.health.changes()
+    }
+
+    async fn checks(&self) -> Result<Vec<CheckSeen>, Problem> {
+        // One at a time: it reads some hundred files.
+        let _turn = self.checking.lock().await;
+        let (path, kinds, now) = (self.ends.config_path.clone(), self.ends.kinds, self.now());
+        let seen = tokio::task::spawn_blocking(move || examine(&Scene::of(&path, &kinds, now))).await;
+        let seen = seen.map_err(|error| Problem::internal("looking the machine over", error))?;
+        let word = |verdict| match verdict {
+            Verdict::Fine => "fine",
+            Verdict::Skipped => "skipped",
+            Verdict::Note => "note",
+            Verdict::Warning => "warning",
+            Verdict::Error => "error",
+        };
+        let view = |one: Seen| CheckSeen {
+            code: one.check.code().to_owned(),
+            verdict: word(one.verdict).to_owned(),
+            subject: one.subject,
+            seen: one.seen,
+            title: one.check.title().to_owned(),
+            cause: one.check.cause().to_owned(),
+            next: one.check.next_step().to_owned(),
+        };
+        Ok(seen.into_iter().map(view).collect())
     }
 
     fn conditions(&self) -> Vec<ConditionView> {

@@ -12,6 +12,7 @@ mod live;
 mod log;
 mod overview;
 mod scan;
+mod system;
 mod trial;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(configuration::check))
         .routes(routes!(configuration::edit))
         .routes(routes!(configuration::apply))
+        .routes(routes!(system::read_backup))
         .layer(DefaultBodyLimit::max(MAX_CONFIG));
     let ordinary = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(door::session))
@@ -62,6 +64,7 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(overview::overview))
         .routes(routes!(overview::health))
         .routes(routes!(overview::conditions))
+        .routes(routes!(overview::checks))
         .routes(routes!(overview::link))
         .routes(routes!(device::devices))
         .routes(routes!(device::device))
@@ -107,6 +110,9 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(scan::estimate))
         .routes(routes!(scan::scans, scan::start))
         .routes(routes!(scan::scan, scan::end))
+        .routes(routes!(system::backup))
+        .routes(routes!(system::support_bundle))
+        .routes(routes!(system::restart))
         .routes(routes!(trial::look))
         .routes(routes!(trial::look_at))
         .routes(routes!(trial::test_upstream))

@@ -8,7 +8,7 @@ use crate::{
     Problem,
     extract::{Answer, Body},
     guard::{Operator, Viewer},
-    shape::{ConditionView, HealthView, LinkRequest, List, Overview},
+    shape::{CheckSeen, ConditionView, HealthView, LinkRequest, List, Overview},
     state::Shared,
 };
 
@@ -28,6 +28,12 @@ pub(super) async fn health(State(shared): State<Arc<Shared>>, _: Viewer) -> Answ
 #[utoipa::path(get, path = "/catalogue/health", tag = "views", responses((status = 200, body = List<ConditionView>)))]
 pub(super) async fn conditions(State(shared): State<Arc<Shared>>, _: Viewer) -> Answer<List<ConditionView>> {
     Ok(Json(List::whole(shared.site.conditions())))
+}
+
+/// Looks the machine over: disk and flash wear, clock, power, memory, ports, radio, network, keys, certificates. Opens no device.
+#[utoipa::path(get, path = "/checks", tag = "views", responses((status = 200, body = List<CheckSeen>)))]
+pub(super) async fn checks(State(shared): State<Arc<Shared>>, _: Viewer) -> Answer<List<CheckSeen>> {
+    Ok(Json(List::whole(shared.site.checks().await?)))
 }
 
 /// In the demo: cuts or restores the link to the hub, and stops the demo from doing so by itself.

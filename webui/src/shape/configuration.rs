@@ -80,6 +80,32 @@ pub struct CheckView {
     pub problems: Vec<ConfigProblem>,
     /// What applying it would do; null when it cannot run.
     pub change: Option<ChangeView>,
+    /// What it will cost; null when it cannot run.
+    pub forecast: Option<ForecastView>,
+}
+
+/// What a configuration costs at most, and what the present one does.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ForecastView {
+    /// Of the proposal.
+    pub after: CostView,
+    /// Of what is on disk; null when that cannot run.
+    pub before: Option<CostView>,
+}
+
+/// Upper bounds of what polling makes.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CostView {
+    /// Devices.
+    pub devices: usize,
+    /// Of them, those that speak when they like and are not counted.
+    pub unasked: usize,
+    /// Messages a minute.
+    pub per_minute: f64,
+    /// Bytes of messages a day.
+    pub bytes_per_day: f64,
+    /// Blocks of 4096 bytes written to flash a day.
+    pub blocks_per_day: f64,
 }
 
 /// What a change does.

@@ -11,6 +11,7 @@ mod hub;
 mod log;
 mod overview;
 mod scan;
+mod system;
 
 pub use account::*;
 pub use command::*;
@@ -21,6 +22,7 @@ pub use hub::*;
 pub use log::*;
 pub use overview::*;
 pub use scan::*;
+pub use system::*;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -210,6 +210,25 @@ pub struct HealthView {
     pub since: String,
 }
 
+/// Something that was looked at on this machine.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CheckSeen {
+    /// Stable word of the catalogue.
+    pub code: String,
+    /// `fine`, `skipped` (it could not be looked at), `note`, `warning` or `error`.
+    pub verdict: String,
+    /// What it concerns: a port, a file; empty for the machine as a whole.
+    pub subject: String,
+    /// What was seen.
+    pub seen: String,
+    /// What should be so.
+    pub title: String,
+    /// What usually causes it not to be.
+    pub cause: String,
+    /// What to do then.
+    pub next: String,
+}
+
 /// Something that can be wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ConditionView {

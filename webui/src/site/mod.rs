@@ -7,6 +7,7 @@ mod commands;
 mod consumer;
 mod hub;
 mod scan;
+mod system;
 mod views;
 mod workshop;
 
@@ -15,10 +16,11 @@ pub use commands::Commands;
 pub use consumer::{Consumer, Consumers};
 pub use hub::HubDesk;
 pub use scan::Scans;
+pub use system::System;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System {}
 
-impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System> Site for T {}

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     Problem,
-    shape::{ConditionView, DeviceBrief, DeviceView, HealthView, LatestView, Overview},
+    shape::{CheckSeen, ConditionView, DeviceBrief, DeviceView, HealthView, LatestView, Overview},
 };
 
 /// What anybody may know before they log in.
@@ -44,6 +44,8 @@ pub trait Views: Send + Sync + fmt::Debug + 'static {
     fn health_changes(&self) -> watch::Receiver<u64>;
     /// Everything that can be wrong.
     fn conditions(&self) -> Vec<ConditionView>;
+    /// Looks the machine over. Opens no device and no connection.
+    async fn checks(&self) -> Result<Vec<CheckSeen>, Problem>;
     /// Devices by id, those after this one.
     fn devices(&self, after: Option<&str>, most: usize) -> Vec<DeviceBrief>;
     /// One of them.

@@ -75,7 +75,10 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
         _ => Vec::new(),
     };
     let checked = Arc::new(Checked { bus: Arc::new(bus), close_after_poll: raw.close_after_poll.unwrap_or(false), devices });
-    Some(AdapterPlan { leaves: profiles, exclusive, build: Arc::new(move |clock| Box::new(Modbus::new(checked.clone(), clock))) })
+    // Points of one interval are one message.
+    let pace = checked.devices.iter().map(|device| Some(device.intervals().iter().map(|interval| 60.0 / interval.as_secs_f64()).sum()));
+    let pace = pace.collect();
+    Some(AdapterPlan { leaves: profiles, exclusive, pace, build: Arc::new(move |clock| Box::new(Modbus::new(checked.clone(), clock))) })
 }
 
 fn bus(raw: &RawBus, problems: &mut Problems) -> Option<Bus> {

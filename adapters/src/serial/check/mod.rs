@@ -43,7 +43,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPlan> {
     let (checked, leaves) = checked(section, problems)?;
     let exclusive = vec![checked.port.path.clone()];
-    Some(AdapterPlan { leaves, exclusive, build: Arc::new(move |clock| Box::new(Serial::new(checked.clone(), clock))) })
+    let pace = checked.devices.iter().map(|device| device.pace()).collect();
+    Some(AdapterPlan { leaves, exclusive, pace, build: Arc::new(move |clock| Box::new(Serial::new(checked.clone(), clock))) })
 }
 
 /// As the row's `check`, for who wants the adapter itself.

@@ -6,7 +6,7 @@
 mod guess;
 mod ports;
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -87,6 +87,12 @@ impl Options {
         }
         Ok(self.baud.map_or_else(|| SPEEDS.to_vec(), |baud| vec![baud]))
     }
+}
+
+/// Other programs that have a port open, as far as this user may see: `name (process 17)`. `root` is `/` but in tests.
+pub fn holders(root: &Path, port: &Path, ourselves: u32) -> Vec<String> {
+    let ours = format!("(process {ourselves})");
+    ports::holders_in(root, port).into_iter().filter(|holder| !holder.ends_with(&ours)).collect()
 }
 
 /// Whether somebody still wants to hear.

@@ -114,7 +114,7 @@ pub(super) fn holders(root: &str, port: &str) -> Vec<String> {
     holders_in(Path::new(root), &real)
 }
 
-fn holders_in(root: &Path, real: &Path) -> Vec<String> {
+pub(super) fn holders_in(root: &Path, real: &Path) -> Vec<String> {
     let mut holders = Vec::new();
     for process in names(&root.join("proc")) {
         let Some(id) = process.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok()) else { continue };

@@ -31,7 +31,12 @@ const WIDE: AdapterKind = AdapterKind {
     example: "",
     schema: || serde_json::json!({ "type": "object", "additionalProperties": true }),
     check: |_, _| {
-        Some(AdapterPlan { leaves: Vec::new(), exclusive: Vec::new(), build: Arc::new(|_| unreachable!("a check makes nothing")) })
+        Some(AdapterPlan {
+            leaves: Vec::new(),
+            exclusive: Vec::new(),
+            pace: Vec::new(),
+            build: Arc::new(|_| unreachable!("a check makes nothing")),
+        })
     },
     scan: None,
 };
@@ -127,7 +132,12 @@ fn line(json: &Json, problems: &mut Problems) -> Option<AdapterPlan> {
         Way::Tcp { .. } => Vec::new(),
         Way::Rtu { port, .. } => vec![port],
     };
-    (!problems.any_error()).then(|| AdapterPlan { leaves, exclusive, build: Arc::new(|_| unreachable!("a check makes nothing")) })
+    (!problems.any_error()).then(|| AdapterPlan {
+        pace: vec![None; leaves.len()],
+        leaves,
+        exclusive,
+        build: Arc::new(|_| unreachable!("a check makes nothing")),
+    })
 }
 
 fn points(points: &[Point], problems: &mut Problems) -> Vec<tidegate_core::profile::PointProfile> {

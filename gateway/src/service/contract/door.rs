@@ -97,7 +97,8 @@ async fn is_for_those_who_may(house: &House, viewer: &str, method: &str, path: &
     }
     // A viewer looks; whatever changes something or shows who there is is for others.
     let answer = house.program(viewer, method, path, json!({})).await;
-    let hidden = ["/users", "/tokens", "/audit", "/log/export", "/events/export", "/config/secrets", "/hub/feedback"];
+    let hidden =
+        ["/users", "/tokens", "/audit", "/log/export", "/events/export", "/config/secrets", "/hub/feedback", "/backup", "/support-bundle"];
     let hidden = hidden.iter().any(|start| path.starts_with(start)) || path.ends_with("/keys");
     assert_eq!(answer.status == 403, method != "GET" || hidden, "{method} {path}: {answer:?}");
     answer.code() == "not-allowed"

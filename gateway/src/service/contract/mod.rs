@@ -34,6 +34,7 @@ mod hub;
 mod live;
 mod messages;
 mod scan;
+mod system;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -123,7 +124,9 @@ async fn house_with(web: &str) -> House {
     let mut files = Files::plain(etc.clone(), crate::kinds());
     tokio::spawn(async move {
         while let Some(request) = asked.recv().await {
-            run::serve(&mut gateway, request, &mut files).await;
+            if run::serve(&mut gateway, request, &mut files).await.is_break() {
+                break;
+            }
         }
     });
     House { _dir: dir, etc, address, code, fingerprint, leaf, stop, served, service }

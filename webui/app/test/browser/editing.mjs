@@ -1,6 +1,8 @@
 // People who work at the same time, lines that break, sessions that end: nothing that was typed is lost, nothing is overwritten unseen.
 
-import { binary, check, claim, codeOf, folder, freePort, login, open, shot, start, stop, until } from "./harness.mjs";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { accessible, binary, check, claim, codeOf, folder, freePort, login, open, shot, start, stop, until } from "./harness.mjs";
 
 async function site(chrome) {
   const place = folder();
@@ -115,5 +117,46 @@ export const stories = {
     check((await editor(page).inputValue()).includes("# not saved yet"), "what was typed is gone");
     check(page.faults.length === 0, page.faults.join("\n"));
     place.remove();
+  },
+
+  "a backup is downloaded, the configuration changes, and the backup brings it back; a bundle holds no secret": async (chrome) => {
+    const { base, page, place } = await site(chrome);
+    await page.goto(`${base}/system/keep`);
+    const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download a backup" }).click()]);
+    const backup = readFileSync(await saved.path(), "utf8");
+    check(JSON.parse(backup).files["tidegate.toml"].includes("config_version = 1"), "the configuration is not in it");
+    await page.goto(`${base}/config`);
+    await write(page, "\n[log]\nmax_size = \"100MiB\"\n");
+    await apply(page, "more room");
+    await until("the change", () => readFileSync(join(place.path, "tidegate.toml"), "utf8").includes("100MiB"));
+    await page.goto(`${base}/system/keep`);
+    // A file that is none is told as what it is.
+    page.expected.push("422");
+    await page.locator("input[type=file]").setInputFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from("{}") });
+    await page.getByText("no backup of a configuration").waitFor();
+    await page.locator("input[type=file]").setInputFiles({ name: "b.json", mimeType: "application/json", buffer: Buffer.from(backup) });
+    await page.getByText("gw-01").last().waitFor();
+    await accessible(page, "backup: read");
+    await page.getByRole("button", { name: "Review the change" }).click();
+    await page.getByLabel("On trial for").selectOption("0");
+    await page.getByRole("button", { name: "Apply it" }).click();
+    await until("the old text", () => !readFileSync(join(place.path, "tidegate.toml"), "utf8").includes("100MiB"));
+    const [bundle] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download a support bundle" }).click()]);
+    const bytes = readFileSync(await bundle.path());
+    check(bytes[0] === 0x1f && bytes[1] === 0x8b && bytes.length > 1000, "the bundle is no archive");
+    // Without systemd nobody would start it again, and it says so.
+    if (!process.env.INVOCATION_ID) {
+      page.expected.push("409");
+      await page.getByRole("button", { name: "Start anew" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Start anew" }).click();
+      await page.getByText("Nobody would start it again").waitFor();
+    }
+    await page.goto(`${base}/system/checks`);
+    await page.getByText("are as they should be").click();
+    await page.getByText("The state folder can be written").waitFor();
+    await page.getByRole("button", { name: "Look again" }).click();
+    await page.getByText("are as they should be").waitFor();
+    await accessible(page, "checks");
+    check(page.faults.length === 0, page.faults.join("\n"));
   },
 };

@@ -1,0 +1,54 @@
+//! The box as a whole: backup, support, restart.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body as Content,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    Problem,
+    extract::{Answer, Body},
+    guard::Admin,
+    shape::{BackupText, BackupView},
+    state::Shared,
+};
+
+fn download(kind: &'static str, name: &str, content: impl Into<Content>) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], content.into()).into_response()
+}
+
+/// The configuration in one document. Keys and passwords are not in it.
+#[utoipa::path(get, path = "/backup", tag = "system", responses((status = 200, body = Object)))]
+pub(super) async fn backup(State(shared): State<Arc<Shared>>, Admin(who): Admin) -> Result<Response, Problem> {
+    shared.vault.record(who.act(shared.now(), "backup", "", "")).await?;
+    let backup = shared.site.backup().await?;
+    Ok(download("application/json", "tidegate-backup.json", format!("{backup:#}\n")))
+}
+
+/// What a backup would do. Changes nothing: its files are checked and applied like any other change.
+#[utoipa::path(post, path = "/backup/read", tag = "system", request_body = BackupText,
+    responses((status = 200, body = BackupView), (status = 413, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn read_backup(State(shared): State<Arc<Shared>>, _: Admin, Body(request): Body<BackupText>) -> Answer<BackupView> {
+    Ok(Json(shared.site.read_backup(&request.text).await?))
+}
+
+/// A gzipped tar archive with what helps to help: versions, configuration, checks, status, events. No secret and no value of a device is in it.
+#[utoipa::path(get, path = "/support-bundle", tag = "system", responses((status = 200, content((String = "application/gzip")))))]
+pub(super) async fn support_bundle(State(shared): State<Arc<Shared>>, Admin(who): Admin) -> Result<Response, Problem> {
+    shared.vault.record(who.act(shared.now(), "support-bundle", "", "")).await?;
+    Ok(download("application/gzip", "tidegate-support.tar.gz", shared.site.support_bundle().await?))
+}
+
+/// Ends the program in good order so that systemd starts it again.
+#[utoipa::path(post, path = "/restart", tag = "system", responses((status = 202), (status = 409, body = Problem)))]
+pub(super) async fn restart(State(shared): State<Arc<Shared>>, Admin(who): Admin) -> Result<StatusCode, Problem> {
+    shared.vault.record(who.act(shared.now(), "restart", "", "")).await?;
+    shared.site.restart(&who.name()).await?;
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,27 @@
+//! The box as a whole: what is kept of it, and what is told to those who help.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A backup to be looked into.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupText {
+    /// The document as it was downloaded.
+    pub text: String,
+}
+
+/// What a backup would do.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct BackupView {
+    /// The gateway that it is of.
+    pub gateway: String,
+    /// When it was made.
+    pub made: String,
+    /// What the files would become; null for one that would go. Check and apply it like any other change.
+    pub files: BTreeMap<String, Option<String>>,
+    /// Files with keys and passwords that it needs and that are not here.
+    pub missing: Vec<String>,
+}
