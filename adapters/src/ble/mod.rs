@@ -48,6 +48,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawRadio).into(),
     check: check::check,
+    templates: &[],
     scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
 };
 

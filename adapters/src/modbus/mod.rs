@@ -25,6 +25,7 @@ mod rtu;
 mod scan;
 pub mod simulator;
 mod tap;
+mod template;
 pub mod transport;
 pub mod unit;
 mod write;
@@ -61,6 +62,7 @@ pub const KIND: AdapterKind = AdapterKind {
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawBus).into(),
     check: check::check,
+    templates: template::ALL,
     scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
 };
 

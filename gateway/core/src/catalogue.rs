@@ -14,6 +14,15 @@ pub type BuildAdapter = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + 
 /// Makes an upstream; may be called again after a failure.
 pub type BuildUpstream = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Upstream> + Send + Sync>;
 
+/// What is known of a model of devices: its points and quirks, in TOML. What it may say is in the configuration's README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template {
+    /// By which `template = "…"` names it.
+    pub name: &'static str,
+    /// The file.
+    pub text: &'static str,
+}
+
 /// A kind of adapter.
 #[derive(Debug)]
 pub struct AdapterKind {
@@ -30,6 +39,8 @@ pub struct AdapterKind {
     /// Checks a section that already satisfies the schema, recording every problem; `problems` stands at the section.
     /// `None` exactly when an error was recorded. Opens nothing.
     pub check: fn(&Json, &mut Problems) -> Option<AdapterPlan>,
+    /// Models that are known.
+    pub templates: &'static [Template],
     /// How to search for devices of this kind; `None` where there is no way to.
     pub scan: Option<ScanKind>,
 }

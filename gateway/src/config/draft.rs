@@ -15,7 +15,7 @@ const MAX_NAME: usize = 100;
 /// A file's name within the configuration, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// `tidegate.toml`, or below `devices.d/` or `upstreams.d/`.
+    /// `tidegate.toml`, or below `devices.d/`, `upstreams.d/` or `templates.d/`.
     pub name: String,
     /// What is in it.
     pub text: String,
@@ -44,7 +44,7 @@ pub fn is_name(path: &Path, name: &str) -> bool {
     if name == place(path).1 {
         return true;
     }
-    let file = name.strip_prefix("devices.d/").or_else(|| name.strip_prefix("upstreams.d/"));
+    let file = name.strip_prefix("devices.d/").or_else(|| name.strip_prefix("upstreams.d/")).or_else(|| name.strip_prefix("templates.d/"));
     file.is_some_and(|file| {
         let plain = file.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         plain && name.len() <= MAX_NAME && file.len() > ".toml".len() && file.ends_with(".toml") && !file.starts_with('.')
@@ -57,6 +57,7 @@ pub fn check(path: &Path, drafts: &[Draft], kinds: &Kinds) -> Loaded {
     let role = |name: &str| match name {
         _ if name == main => Role::Main,
         _ if name.starts_with("upstreams.d/") => Role::Upstreams,
+        _ if name.starts_with("templates.d/") => Role::Template,
         _ => Role::Devices,
     };
     let mut sources: Vec<Source> =
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_the_folder() {
         let path = Path::new("/nowhere/tidegate.toml");
-        for good in ["tidegate.toml", "devices.d/boiler-1.toml", "upstreams.d/a.b.toml"] {
+        for good in ["tidegate.toml", "devices.d/boiler-1.toml", "upstreams.d/a.b.toml", "templates.d/sdm.toml"] {
             assert!(is_name(path, good), "{good}");
         }
         for bad in [
@@ -87,7 +88,7 @@ mod tests {
             "/etc/passwd",
             "devices.d/\0.toml",
             "devices.d/ä.toml",
-            "templates.d/x.toml",
+            "secrets.d/x.toml",
             &format!("devices.d/{}.toml", "x".repeat(100)),
         ] {
             assert!(!is_name(path, bad), "{bad:?}");

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Kinds, raw, section::with_common_keys};
+use super::{Kinds, raw, section::with_common_keys, template};
 
 /// JSON Schema (2020-12) of the configuration with these kinds. Closed where the check is closed.
 pub fn full_schema(kinds: &Kinds) -> Json {
     let mut schema = raw::schema_of::<raw::Raw>();
     let mut definitions = Map::new();
     let adapters = kinds.adapters.iter().map(|kind| (kind.name, with_common_keys::<raw::RawAdapter>((kind.schema)()), kind.summary));
+    let adapters = adapters.map(|(name, schema, summary)| (name, template::with_keys(schema), summary));
     schema["properties"]["adapter"]["items"] = sections("adapter", adapters, &mut definitions);
     let upstreams = kinds.upstreams.iter().map(|kind| (kind.name, with_common_keys::<raw::RawUpstream>((kind.schema)()), kind.summary));
     schema["properties"]["upstream"]["items"] = sections("upstream", upstreams, &mut definitions);

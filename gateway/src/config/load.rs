@@ -11,6 +11,7 @@ use super::{
     parse::{self, problem},
     section::{self, Checked},
     source::{self, Role, Source},
+    template,
     tree::{Mark, Node, Table, Value},
     whole,
 };
@@ -57,12 +58,15 @@ pub fn check_text(text: &str, kinds: &Kinds) -> Loaded {
     judge(vec![source], Vec::new(), kinds, &Overlay::new())
 }
 
-pub(super) fn judge(sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds, overlay: &Overlay) -> Loaded {
+pub(super) fn judge(mut sources: Vec<Source>, mut problems: Vec<Problem>, kinds: &Kinds, overlay: &Overlay) -> Loaded {
+    template::add_packaged(&mut sources, kinds);
     let texts: Vec<_> = sources.iter().map(|source| (source.path.as_path(), source.text.as_str())).collect();
     let mut parsed = parse::parse(&texts);
     problems.append(&mut parsed.problems);
     let main_is_there = matches!((sources.first(), parsed.tables.first()), (Some(main), Some(Some(_))) if main.role == Role::Main);
-    let mut root = merge(&sources, parsed.tables, &mut problems);
+    let (templates, tables) = template::take(&sources, parsed.tables, &mut problems);
+    let mut root = merge(&sources, tables, &mut problems);
+    template::expand(&mut root, &templates, &sources, &mut problems);
     overlay::lay(overlay, &mut root, &mut problems);
     let all_is_there = main_is_there && problems.is_empty();
     let mut checking = Checking { root, sources: &sources, kinds, main_is_there, all_is_there, found: Problems::default() };
@@ -82,6 +86,7 @@ fn merge(sources: &[Source], tables: Vec<Option<Table>>, problems: &mut Vec<Prob
             }
             Role::Devices => "adapter",
             Role::Upstreams => "upstream",
+            Role::Template => continue,
         };
         for (key, node) in table.into_iter().flatten() {
             match node.value {

@@ -27,6 +27,7 @@ mod schema;
 mod section;
 mod site;
 mod source;
+pub mod template;
 mod tree;
 mod whole;
 

@@ -1,4 +1,5 @@
-//! Finds and reads the configuration's files: `tidegate.toml`, and beside it `devices.d/*.toml` and `upstreams.d/*.toml`.
+//! Finds and reads the configuration's files: `tidegate.toml`, and beside it `devices.d/*.toml`, `upstreams.d/*.toml` and
+//! `templates.d/*.toml`.
 //!
 //! Only regular files are opened, and never waited for: a pipe or device that lies there is refused. Everything that is read is
 //! bounded, and what cannot be read is a problem with the file's name and the next step.
@@ -33,6 +34,8 @@ pub(super) enum Role {
     Devices,
     /// `[[upstream]]` sections.
     Upstreams,
+    /// One template.
+    Template,
 }
 
 /// A file that was read.
@@ -48,7 +51,7 @@ pub(super) fn read(path: &Path) -> (Vec<Source>, Vec<Problem>) {
     let mut reader = Reader { sources: Vec::new(), problems: Vec::new(), bytes_left: MAX_TOTAL };
     let (main, folder) = if path.is_dir() { (path.join(MAIN), path) } else { (path.to_owned(), path.parent().unwrap_or(Path::new(""))) };
     reader.take(main, Role::Main);
-    for (name, role) in [("devices.d", Role::Devices), ("upstreams.d", Role::Upstreams)] {
+    for (name, role) in [("devices.d", Role::Devices), ("upstreams.d", Role::Upstreams), ("templates.d", Role::Template)] {
         for path in reader.list(&folder.join(name)) {
             reader.take(path, role);
         }

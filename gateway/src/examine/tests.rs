@@ -1,3 +1,5 @@
+//! What is looked at, on machines made of files.
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;

@@ -98,7 +98,7 @@ impl Service {
         bad.map_or(Ok(()), |name| {
             let name: String = name.chars().take(100).collect();
             let (_, main) = draft::place(&self.ends.config_path);
-            let next = format!("use {main}, devices.d/<name>.toml or upstreams.d/<name>.toml");
+            let next = format!("use {main}, devices.d/<name>.toml, upstreams.d/<name>.toml or templates.d/<name>.toml");
             Err(Problem::invalid("").field(format!("files.{name}"), "is not a name of a configuration file", next))
         })
     }

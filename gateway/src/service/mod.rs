@@ -16,6 +16,7 @@ mod hub;
 mod scan;
 mod secret;
 mod system;
+mod templates;
 mod trend;
 pub mod trial;
 mod upstream;

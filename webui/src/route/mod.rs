@@ -13,6 +13,7 @@ mod log;
 mod overview;
 mod scan;
 mod system;
+mod template;
 mod trial;
 
 use std::sync::Arc;
@@ -110,6 +111,8 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(scan::estimate))
         .routes(routes!(scan::scans, scan::start))
         .routes(routes!(scan::scan, scan::end))
+        .routes(routes!(template::templates))
+        .routes(routes!(template::recognise))
         .routes(routes!(system::backup))
         .routes(routes!(system::support_bundle))
         .routes(routes!(system::restart))

@@ -12,6 +12,7 @@ mod log;
 mod overview;
 mod scan;
 mod system;
+mod template;
 
 pub use account::*;
 pub use command::*;
@@ -23,6 +24,7 @@ pub use log::*;
 pub use overview::*;
 pub use scan::*;
 pub use system::*;
+pub use template::*;
 
 use serde::Serialize;
 use utoipa::ToSchema;

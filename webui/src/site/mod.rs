@@ -8,6 +8,7 @@ mod consumer;
 mod hub;
 mod scan;
 mod system;
+mod templates;
 mod views;
 mod workshop;
 
@@ -17,10 +18,11 @@ pub use consumer::{Consumer, Consumers};
 pub use hub::HubDesk;
 pub use scan::Scans;
 pub use system::System;
+pub use templates::Templates;
 pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System + Templates {}
 
-impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System + Templates> Site for T {}

@@ -20,8 +20,16 @@ use crate::config::Kinds;
 
 pub(super) const KINDS: Kinds = Kinds { adapters: &[LINE, WIDE], upstreams: &[BROKER] };
 
-const LINE: AdapterKind =
-    AdapterKind { name: "line", summary: "Devices on a line", readme: "", example: "", schema: schema::<Line>, check: line, scan: None };
+const LINE: AdapterKind = AdapterKind {
+    name: "line",
+    summary: "Devices on a line",
+    readme: "",
+    example: "",
+    schema: schema::<Line>,
+    check: line,
+    templates: &[],
+    scan: None,
+};
 
 /// A kind whose keys are all allowed.
 const WIDE: AdapterKind = AdapterKind {
@@ -38,6 +46,7 @@ const WIDE: AdapterKind = AdapterKind {
             build: Arc::new(|_| unreachable!("a check makes nothing")),
         })
     },
+    templates: &[],
     scan: None,
 };
 

@@ -35,6 +35,7 @@ mod live;
 mod messages;
 mod scan;
 mod system;
+mod templates;
 
 const PASSWORD: &str = "correct horse battery";
 

@@ -237,6 +237,21 @@ export type Sections = { etag: string; adapter: Section[]; upstream: Section[]; 
 export type Backup = { gateway: string; made: string; files: Record<string, string | null>; missing: string[] };
 export type CheckSeen = { code: string; verdict: "fine" | "skipped" | "note" | "warning" | "error"; subject: string; seen: string; title: string; cause: string; next: string };
 export type Kind = { name: string; summary: string; readme: string; example: string; scan: Json };
+export type Template = {
+  name: string;
+  packaged: boolean;
+  brand: string;
+  models: string[];
+  kind: string;
+  summary: string;
+  source: string;
+  notes: string;
+  bus: Record<string, Json>;
+  points: { [key: string]: Json }[];
+  recognises: boolean;
+  text: string;
+};
+export type Match = { template: string; fits: boolean; values: { point: string; value: Json; unit: string | null; detail: string }[] };
 export type Finding = { id: string; facts: { name: string; value: Json }[]; section: { [key: string]: Json } | null; known: string | null };
 export type Scan = {
   id: string;

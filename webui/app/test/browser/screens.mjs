@@ -10,7 +10,7 @@ const SCREENS = {
   overview: "/", devices: "/devices", "devices-table": "/devices?view=table", device: "/devices/boiler-1", trend: "/devices/boiler-1/trend", frames: "/devices/boiler-1/frames",
   commands: "/devices/boiler-1/commands", inbox: "/inbox", writes: "/inbox/writes", hub: "/hub", "hub-events": "/hub/events", consumers: "/hub/consumers",
   points: "/devices/boiler-1/points", settings: "/devices/boiler-1/settings", docs: "/devices/boiler-1/docs", upstreams: "/upstreams", "upstream-new": "/upstreams/new",
-  log: "/log", messages: "/log/messages", gaps: "/log/gaps", find: "/find", registers: "/find/registers", events: "/events", config: "/config", history: "/config/history", system: "/system",
+  log: "/log", messages: "/log/messages", gaps: "/log/gaps", find: "/find", registers: "/find/registers", models: "/find/templates", events: "/events", config: "/config", history: "/config/history", system: "/system",
   checks: "/system/checks", users: "/system/users", tokens: "/system/tokens", audit: "/system/audit", keep: "/system/keep", "setup-facts": "/setup", "setup-device": "/setup?step=device", missing: "/no/such/screen",
 };
 

@@ -4,13 +4,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { accessible, binary, check, codeOf, fits, folder, freePort, open, PASSWORD, picture, project, shot, start, until } from "./harness.mjs";
 
-export async function device() {
+export async function device(set = { holding: { 100: [215, 0x41ac, 0, 7] } }) {
   const port = await freePort();
   const python = join(project, "tests/.tools/venv/bin/python");
   check(existsSync(python), "pymodbus is not there: tests/run installs it");
   const slave = start(python, [join(project, "tests/peer/slave.py"), "tcp", "127.0.0.1", String(port)]);
   await until("the device", () => slave.said.includes('"ready": true'));
-  slave.child.stdin.write(`${JSON.stringify({ unit: 1, set: { holding: { 100: [215, 0x41ac, 0, 7] } } })}\n`);
+  slave.child.stdin.write(`${JSON.stringify({ unit: 1, set })}\n`);
   return port;
 }
 
