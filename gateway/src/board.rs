@@ -17,6 +17,7 @@ use tidegate_core::{
     clock::Timestamp,
     id::{LeafId, Name},
     reading::Reason,
+    upstream::Proof,
 };
 use tokio::sync::Notify;
 
@@ -75,6 +76,8 @@ pub struct UpstreamRow {
     pub last_delivered: AtomicU64,
     /// Where it connects to and as whom, once known.
     pub target: Mutex<String>,
+    /// What the last connection proved itself with.
+    pub proof: Mutex<Option<Proof>>,
     /// Leaves with identities of their own.
     leaves: Mutex<BTreeMap<LeafId, Arc<UpstreamRow>>>,
 }
@@ -228,6 +231,16 @@ impl UpstreamRow {
     /// Where it connects to, once known.
     pub fn target(&self) -> String {
         lock(&self.target).clone()
+    }
+
+    /// Until when what it showed is valid.
+    pub fn proof(&self) -> Option<Proof> {
+        *lock(&self.proof)
+    }
+
+    /// Says what the connection proved itself with.
+    pub fn prove(&self, proof: Option<Proof>) {
+        *lock(&self.proof) = proof;
     }
 
     /// Says where it connects to.

@@ -18,6 +18,7 @@ use tracing::error;
 
 use crate::{
     board::{AdapterRow, count},
+    closeup::Closeups,
     normalise::Normaliser,
     site::Mirror,
 };
@@ -32,18 +33,25 @@ pub struct Intake {
     health: Health,
     clock: Arc<dyn Clock>,
     mirror: Option<Mirror>,
+    closeups: Closeups,
 }
 
 impl Intake {
     /// For the adapter of this name.
     pub fn new(name: Name, normaliser: Normaliser, log: Log, row: Arc<AdapterRow>, health: Health, clock: Arc<dyn Clock>) -> Self {
-        Self { name, normaliser, log, row, health, clock, mirror: None }
+        Self { name, normaliser, log, row, health, clock, mirror: None, closeups: Closeups::default() }
     }
 
     /// Shows each message on the site bus as well.
     #[must_use]
     pub fn mirrored(self, mirror: Option<Mirror>) -> Self {
         Self { mirror, ..self }
+    }
+
+    /// Tells what came of devices that somebody looks at.
+    #[must_use]
+    pub fn looked_at(self, closeups: Closeups) -> Self {
+        Self { closeups, ..self }
     }
 
     /// Waits for room for one harvest.
@@ -55,6 +63,7 @@ impl Intake {
     pub fn fill(&mut self, slot: Slot, harvest: Harvest) {
         count(&self.row.readings, harvest.readings.len());
         count(&self.row.misses, harvest.misses.len());
+        self.closeups.tell(&harvest);
         let mut messages = self.normaliser.take(harvest.readings, &harvest.misses);
         messages.extend(harvest.messages);
         // Somebody who waits for a receipt waits for the commit.

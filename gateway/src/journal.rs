@@ -21,7 +21,8 @@ pub(crate) static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLo
 
 /// The filter of a level. `TIDEGATE_LOG` overrides it, in tracing's directives (`tidegate=debug`).
 pub(crate) fn filter(level: LogLevel) -> EnvFilter {
-    let configured = format!("{level},rumqttc=warn");
+    // A close look at a device is asked for by somebody, and short.
+    let configured = format!("{level},rumqttc=warn,tidegate::closeup=info");
     EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(configured))
 }
 

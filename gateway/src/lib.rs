@@ -35,6 +35,7 @@ pub mod wiring;
 
 pub mod bundle;
 pub mod cli;
+pub mod closeup;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use crate::{
     board::Board,
+    closeup::Closeups,
     config::Config,
     endpoint,
     live::Live,
@@ -51,6 +52,7 @@ pub(crate) fn open(config: &Config) -> Result<Parts, StoreError> {
         board: Board::default(),
         live: Live::default(),
         looks: Looks::default(),
+        closeups: Closeups::default(),
         health,
         clock,
         pulses: Pulses::default(),

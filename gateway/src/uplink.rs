@@ -143,6 +143,7 @@ impl Uplink {
         reader.begin();
         count(&self.row.sessions, 1);
         self.row.connected.store(true, Relaxed);
+        self.row.prove(upstream.proof());
         self.all_is_well(session.resumed);
         self.downlink.begun(&session.replies).await;
         let ended = self.carry(session, reader, stop).await;

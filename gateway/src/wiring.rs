@@ -26,6 +26,7 @@ use tracing::warn;
 
 use crate::{
     board::Board,
+    closeup::Closeups,
     config::{AdapterSection, Config, Difference, difference},
     endpoint,
     intake::Intake,
@@ -81,6 +82,8 @@ pub struct Parts {
     pub live: Live,
     /// Looks at devices that run.
     pub looks: Looks,
+    /// Devices that somebody looks at closely.
+    pub closeups: Closeups,
     /// What is wrong.
     pub health: Health,
     /// Time.
@@ -332,7 +335,8 @@ impl Gateway {
             .shown_on(|leaf| parts.live.add(&name, section.kind, leaf));
         let mirror = self.config.endpoint.site.as_ref().and_then(|site| site.mirror.clone());
         let intake = Intake::new(name.clone(), normaliser, parts.log.clone(), row.clone(), parts.health.clone(), parts.clock())
-            .mirrored(mirror.map(|topic| Mirror { hub: parts.hub.clone(), topic }));
+            .mirrored(mirror.map(|topic| Mirror { hub: parts.hub.clone(), topic }))
+            .looked_at(parts.closeups.clone());
         let leaves = Arc::new(Leaves {
             leaves: section.plan.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
             intake: Mutex::new(intake),

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     adapter::{Disposition, Receipt},
+    clock::Timestamp,
     message::{Message, Properties, SystemProperties},
 };
 
@@ -28,6 +29,20 @@ pub trait Upstream: Send {
 
     /// Where it connects to and as whom, for people: `contoso.azure-devices.net as gw-01`.
     fn target(&self) -> String;
+
+    /// Until when what it showed at the last connect is valid; `None` when that does not end or is not known.
+    fn proof(&self) -> Option<Proof> {
+        None
+    }
+}
+
+/// What a connection proved itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// When it ends.
+    pub until: Timestamp,
+    /// Whether the upstream renews it by itself, as it does tokens; a certificate is somebody's work.
+    pub renews: bool,
 }
 
 /// One connection to the hub.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value as Json;
+use x509_parser::extensions::GeneralName;
 
 use super::{Check, MOST_THINGS, Report, Scene, Verdict, configuration::mode, read};
 use crate::config::draft;
@@ -66,7 +67,9 @@ fn collect(section: &Json, key: &str, found: &mut Vec<(String, String)>) {
     match section {
         Json::Object(table) => table.iter().for_each(|(key, value)| collect(value, key, found)),
         Json::Array(list) => list.iter().for_each(|value| collect(value, key, found)),
-        Json::String(text) if key.ends_with("_file") => found.push((key.to_owned(), text.clone())),
+        Json::String(text) if key.ends_with("_file") || (["certificate", "key"].contains(&key) && text.contains('/')) => {
+            found.push((key.to_owned(), text.clone()));
+        }
         _ => {}
     }
 }
@@ -90,17 +93,52 @@ fn secrets(paths: &[PathBuf], report: &mut Report) {
     }
 }
 
+/// A certificate as people need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenCertificate {
+    pub(crate) subject: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) der: Vec<u8>,
+    /// Seconds since 1970.
+    pub(crate) valid: (i64, i64),
+}
+
+/// Those in a text in PEM, the first first.
+pub(crate) fn certificate_in(text: &str) -> Vec<SeenCertificate> {
+    let mut seen = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()).take(8).flatten() {
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&certificate) else { continue };
+        let names = parsed.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.iter().map(general).collect());
+        seen.push(SeenCertificate {
+            subject: parsed.subject().to_string(),
+            names: names.unwrap_or_default(),
+            der: certificate.to_vec(),
+            valid: (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp()),
+        });
+    }
+    seen
+}
+
+fn general(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(four) => std::net::Ipv4Addr::from(four).to_string(),
+            Err(_) => <[u8; 16]>::try_from(*bytes).map_or_else(|_| "?".to_owned(), |all| std::net::Ipv6Addr::from(all).to_string()),
+        },
+        other => other.to_string(),
+    }
+}
+
 fn certificates(scene: &Scene, paths: &[PathBuf], report: &mut Report) {
     let mut any = false;
     let now = scene.now.0 / 1000;
     for path in paths {
-        let Some(text) = read(path) else { continue };
-        for certificate in CertificateDer::pem_slice_iter(text.as_bytes()).take(8).flatten() {
-            let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&certificate) else { continue };
+        for certificate in read(path).map(|text| certificate_in(&text)).unwrap_or_default() {
             any = true;
-            let (from, until) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+            let (from, until) = certificate.valid;
             let days = (until - now).div_euclid(DAY_S);
-            let who = parsed.subject().to_string();
+            let who = certificate.subject;
             let seen = match () {
                 () if now < from => format!("{who}: not valid yet by this clock"),
                 () if now > until => format!("{who}: ended {} days ago", -days),

@@ -57,7 +57,7 @@ pub async fn examine(scene: &Scene) -> Vec<Seen> {
             Err(_) => (false, format!("{} did not answer within a minute", built.target())),
         };
         let target = built.target();
-        let host = target.rsplit_once(':').map_or(target.as_str(), |(host, _)| host).trim_matches(['[', ']']).to_owned();
+        let host = host_in(&target);
         let found = timeout(NAME, lookup_host((host.as_str(), 443))).await;
         let addresses =
             found.ok().and_then(Result::ok).map(|all| all.map(|one| one.ip().to_string()).collect::<Vec<_>>()).unwrap_or_default();
@@ -87,6 +87,13 @@ pub async fn examine(scene: &Scene) -> Vec<Seen> {
     report.0
 }
 
+/// Of `contoso.azure-devices.net as gw-01`, `192.0.2.7:1883 as gw-01` or `[2001:db8::7]:1883 as gw-01`.
+fn host_in(target: &str) -> String {
+    let place = target.split(' ').next().unwrap_or_default();
+    let bare = place.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(place, |(host, _)| host);
+    bare.trim_matches(['[', ']']).to_owned()
+}
+
 /// What a web server says that the time is.
 async fn date_of(host: &str) -> Option<Timestamp> {
     let mut roots = rustls::RootCertStore::empty();
@@ -110,6 +117,18 @@ fn date_in(head: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_names_its_host() {
+        for (target, host) in [
+            ("contoso.azure-devices.net as gw-01", "contoso.azure-devices.net"),
+            ("192.0.2.7:1883 as gw-01", "192.0.2.7"),
+            ("[2001:db8::7]:1883 as gw-01", "2001:db8::7"),
+            ("", ""),
+        ] {
+            assert_eq!(host_in(target), host);
+        }
+    }
 
     #[test]
     fn the_date_of_an_answer_is_read_whatever_the_case() {

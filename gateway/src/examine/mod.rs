@@ -28,7 +28,9 @@ use tidegate_core::{clock::Timestamp, health::Level, problem::Problem};
 use crate::config::{Config, Kinds, draft};
 
 pub use catalogue::Check;
-pub(crate) use files::secret_files;
+pub(crate) use files::{certificate_in, secret_files};
+pub use network::Network;
+pub(crate) use storage::flash_used;
 
 /// Bytes read of one file of the system.
 const MOST_BYTES: u64 = 64 << 10;
@@ -122,6 +124,11 @@ impl Scene {
     /// What is in a folder of the system.
     fn list(&self, folder: &str) -> Vec<PathBuf> {
         entries(&self.path(folder))
+    }
+
+    /// Where this machine is on the network.
+    pub fn network(&self) -> Network {
+        network::network(self)
     }
 
     fn state_dir(&self) -> Option<&Path> {

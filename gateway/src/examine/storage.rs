@@ -104,14 +104,25 @@ fn errors(scene: &Scene, report: &mut Report) {
     }
 }
 
+/// How much of its erase cycles the most worn eMMC has used, in percent, rounded up to tens; `None` where none says so.
+pub(crate) fn flash_used() -> Option<u8> {
+    let devices = entries(Path::new("/sys/block"));
+    let devices = devices.iter().filter(|path| name(path).starts_with("mmcblk"));
+    devices.filter_map(|device| used_in(&super::read(&device.join("device/life_time"))?)).max().map(|used| used.min(11) * 10)
+}
+
+/// Two areas; the worse counts. 0 is not defined.
+fn used_in(text: &str) -> Option<u8> {
+    text.split_whitespace().filter_map(|text| u8::from_str_radix(text.trim_start_matches("0x"), 16).ok()).max().filter(|used| *used > 0)
+}
+
 /// What an eMMC says of itself. SD cards say nothing.
 fn flash(scene: &Scene, report: &mut Report) {
     let (mut life, mut reserve) = (false, false);
     for device in scene.list("/sys/block").iter().filter(|path| name(path).starts_with("mmcblk")) {
         let number = |text: &str| u8::from_str_radix(text.trim_start_matches("0x"), 16).ok();
         let read = |file: &str| super::read(&device.join("device").join(file));
-        // Two areas; the worse counts. 0 is not defined.
-        let used = read("life_time").and_then(|text| text.split_whitespace().filter_map(number).max()).filter(|used| *used > 0);
+        let used = read("life_time").and_then(|text| used_in(&text));
         if let Some(used) = used {
             life = true;
             let seen =

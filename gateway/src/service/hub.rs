@@ -39,7 +39,11 @@ fn refused(error: &HubError) -> Problem {
         HubError::TooLarge { .. } => ("too-large", "It is too large", "send less"),
         HubError::QueueFull(_) => ("queue-full", "The device's queue is full", "wait until the device has taken some, or purge the queue"),
         HubError::Expiry => ("expiry", "The expiry is not possible", "at most 48 hours ahead"),
-        HubError::NotOnline(_) => ("device-not-online", "The device is not there", "wait for it with wait_s, or send a message instead"),
+        HubError::NotOnline(_) => (
+            "device-not-online",
+            "The device is not there",
+            "call again when it is there, wait longer for it, or send a message, which it gets when it comes",
+        ),
         HubError::NoAnswer(_) => ("no-answer", "The device did not answer", "it may have done what was asked: look before asking again"),
         HubError::TooManyCalls => ("too-many-calls", "Too many calls wait for answers", "try again in a moment"),
         HubError::Records(why) => return Problem::internal("the hub's records", why),

@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use tidegate_core::clock::Timestamp;
 use tidegate_webui::{
     Problem, StatusCode,
-    shape::BackupView,
+    shape::{BackupView, CertificateView, NetworkView},
     site::{Archive, System, Views},
 };
 use tokio::{sync::oneshot, task::spawn_blocking};
@@ -13,7 +15,7 @@ use super::Service;
 use crate::{
     bundle::{self, Page, Secrets, backup::Backup},
     control::{Ask, Request},
-    examine::Scene,
+    examine::{Scene, certificate_in},
 };
 
 /// Gaps that are told.
@@ -54,6 +56,35 @@ fn broken(error: impl std::fmt::Display) -> Problem {
 
 #[async_trait]
 impl System for Service {
+    fn network(&self) -> NetworkView {
+        let network = self.scene().network();
+        NetworkView {
+            host: network.host,
+            addresses: network.addresses,
+            interfaces: network.interfaces,
+            routed: network.routed.0 || network.routed.1,
+            name_servers: network.name_servers,
+        }
+    }
+
+    fn certificate(&self) -> Result<Option<CertificateView>, Problem> {
+        let scene = self.scene();
+        let Some(web) = scene.config().map(|config| &config.web).filter(|web| web.tls) else { return Ok(None) };
+        let file =
+            web.certificate.as_ref().map_or_else(|| self.facts().state_dir.join("web/page.pem"), |(certificate, _)| certificate.clone());
+        let text = std::fs::read_to_string(&file).map_err(|error| Problem::internal("reading the certificate", error))?;
+        let Some(seen) = certificate_in(&text).into_iter().next() else { return Ok(None) };
+        let print: Vec<String> = Sha256::digest(&seen.der).iter().map(|byte| format!("{byte:02X}")).collect();
+        Ok(Some(CertificateView {
+            own: web.certificate.is_none(),
+            file: file.display().to_string(),
+            subject: seen.subject,
+            names: seen.names,
+            fingerprint: print.join(":"),
+            until: Timestamp(seen.valid.1.saturating_mul(1000)).to_string(),
+        }))
+    }
+
     async fn backup(&self) -> Result<Json, Problem> {
         let backup = Backup::make(&self.scene(), &self.ends.config_path, self.now());
         serde_json::to_value(backup).map_err(broken)

@@ -22,7 +22,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Service, gauge::Rates, no_log, value};
 use crate::{
-    examine::{Scene, Seen, Verdict, examine},
+    closeup,
+    examine::{Scene, Seen, Verdict, examine, flash_used},
     live::{LiveLeaf, Seen as LastSeen},
 };
 
@@ -144,6 +145,7 @@ impl Service {
             flushes: counters.commits,
             appended: counters.appended,
             appended_bytes: counters.appended_bytes,
+            flash_used: flash_used(),
         }
     }
 
@@ -169,6 +171,8 @@ impl Service {
                 rate_out,
                 drain_s: (outstanding > 0 && falls > 0.0).then(|| (outstanding as f64 / falls).ceil() as u64),
                 last_delivered: (last > 0).then(|| Timestamp(i64::try_from(last).unwrap_or(i64::MAX)).to_string()),
+                proof_until: row.proof().map(|proof| proof.until.to_string()),
+                proof_renews: row.proof().is_some_and(|proof| proof.renews),
                 enabled: facts.enabled,
             }
         };
@@ -326,7 +330,20 @@ impl Views for Service {
             points: leaf.profile.points.iter().zip(&points).map(point).collect(),
             health: self.health().into_iter().filter(concerns).collect(),
             section: SectionPlace { file: self.file_of_adapter(leaf.adapter.as_str()), adapter: leaf.adapter.to_string() },
+            watched_s: self.ends.parts.closeups.left(&leaf.profile.id).map(|left| left.as_secs()),
         })
+    }
+
+    fn watch(&self, id: &str, closely: bool) -> Result<Option<DeviceView>, Problem> {
+        let Some(leaf) = self.ends.parts.live.leaf(id) else { return Ok(None) };
+        let closeups = &self.ends.parts.closeups;
+        if !closely {
+            closeups.end(&leaf.profile.id);
+        } else if !closeups.begin(leaf.profile.id.clone(), closeup::LONGEST) {
+            return Err(Problem::busy(format!("{} devices are looked at closely already", closeup::MOST))
+                .next("end one of these looks, or wait ten minutes"));
+        }
+        Ok(self.device(id))
     }
 
     fn version(&self) -> u64 {

@@ -9,6 +9,7 @@ use rumqttc::TlsConfiguration;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secrecy::ExposeSecret;
+use tidegate_core::{clock::Timestamp, upstream::Proof};
 
 use super::secret;
 
@@ -21,24 +22,29 @@ pub(super) struct Files {
     pub(super) client: Option<(String, String)>,
 }
 
-/// What is kept between connections: the system's authorities, once loaded.
+/// What is kept between connections: the system's authorities, once loaded, and until when what was shown is valid.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Roots(Option<Arc<RootCertStore>>);
+pub(super) struct Roots {
+    system: Option<Arc<RootCertStore>>,
+    /// When the certificate that was shown last ends.
+    shown_until: Option<Timestamp>,
+}
 
 /// What to connect with, or which file is unusable and what to do about it.
 pub(super) async fn configuration(files: &Files, roots: &mut Roots) -> Result<TlsConfiguration, String> {
-    let roots = match &files.ca {
+    let believed = match &files.ca {
         Some(path) => Arc::new(own(path).await?),
         None => roots.system().await?,
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+        .with_root_certificates(believed);
     let config = match &files.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates("client_cert_file", certificate).await?;
+            roots.shown_until = chain.first().and_then(end_of);
             builder.with_client_auth_cert(chain, private_key(key).await?).map_err(|error| {
                 format!("client_cert_file and client_key_file do not go together: {error}; use the pair as it was issued")
             })?
@@ -49,7 +55,7 @@ pub(super) async fn configuration(files: &Files, roots: &mut Roots) -> Result<Tl
 
 impl Roots {
     async fn system(&mut self) -> Result<Arc<RootCertStore>, String> {
-        if let Some(roots) = &self.0 {
+        if let Some(roots) = &self.system {
             return Ok(roots.clone());
         }
         let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(|error| error.to_string())?;
@@ -58,8 +64,18 @@ impl Roots {
         if store.is_empty() {
             return Err("the system knows no certificate authorities; install ca-certificates or set ca_file".to_owned());
         }
-        Ok(self.0.insert(Arc::new(store)).clone())
+        Ok(self.system.insert(Arc::new(store)).clone())
     }
+
+    /// Until when the certificate is valid that was shown last.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        self.shown_until.map(|until| Proof { until, renews: false })
+    }
+}
+
+fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1000)))
 }
 
 async fn own(path: &str) -> Result<RootCertStore, String> {

@@ -1,13 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { characters, decode, matches, point, registers } from "../src/lib/decode";
 import { edits, entry, texts } from "../src/lib/edits";
+import { points as imported, rows, table } from "../src/lib/csv";
+import { crc, frame } from "../src/lib/frame";
 import { bytes, grade, reason, shown, span } from "../src/lib/format";
 import { blocks, inline } from "../src/lib/markdown";
 import { controls, typed, type Schema } from "../src/lib/schema";
 import { columns } from "../src/lib/series";
 import { Counted, History, level } from "../src/lib/tally";
 import { section } from "../src/lib/toml";
-import type { Overview, Trend } from "../src/lib/types";
+import type { Json, Overview, Trend } from "../src/lib/types";
 
 describe("the register explorer", () => {
   const words = registers("00d7 41ac 0000 0000 41ac ffff");
@@ -184,5 +186,46 @@ describe("trends", () => {
       [undefined, 1, undefined, null],
       [undefined, undefined, undefined, null],
     ]);
+  });
+});
+
+describe("a pasted frame", () => {
+  it("is an answer over RTU, over TCP, or bare, however it is spaced", () => {
+    const sum = crc([1, 3, 4, 0x41, 0xac, 0, 0]);
+    const rtu = [1, 3, 4, 0x41, 0xac, 0, 0, sum & 0xff, sum >> 8].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    expect(frame(rtu)).toEqual({ ok: true, over: "rtu", unit: 1, says: "words", fn: 3, words: [0x41ac, 0] });
+    expect(frame("00 01 00 00 00 07 11 04 04 41ac 0000")).toMatchObject({ over: "tcp", unit: 0x11, fn: 4, words: [0x41ac, 0] });
+    expect(frame("0x03, 0x02, 0x00, 0xd7")).toMatchObject({ over: "pdu", unit: null, words: [0xd7] });
+  });
+  it("has the checksum of the specification", () => {
+    // A question to unit 1 for input register 1, as the manual of a sensor prints it.
+    expect(frame("01 04 00 01 00 01 60 0a")).toEqual({ ok: true, over: "rtu", unit: 1, says: "question", fn: 4, start: 1, count: 1 });
+  });
+  it("may be a refusal, and what makes no sense is told as what it is", () => {
+    const sum = crc([1, 0x83, 2]);
+    expect(frame(`0183 02 ${[sum & 0xff, sum >> 8].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`)).toMatchObject({ says: "refusal", fn: 3, code: 2 });
+    expect(frame("01 03 04 41 ac 00 00 ff ff")).toEqual({ ok: false, why: "unknown" });
+    expect(frame("xyz")).toEqual({ ok: false, why: "hex" });
+    expect(frame("0")).toEqual({ ok: false, why: "hex" });
+    expect(frame("00".repeat(300))).toEqual({ ok: false, why: "short" });
+  });
+});
+
+describe("points out of a spreadsheet", () => {
+  const of = controls({ type: "object", required: ["name"], properties: { name: { type: "string" }, address: { type: "integer" }, scale: { type: "number" }, unit: { type: "string" } } }, {});
+  it("are read whatever the separator, with quotes and line ends as they come", () => {
+    expect(rows('a;b\r\n"x;""y""";2\r\n')).toEqual([["a", "b"], ['x;"y"', "2"]]);
+    expect(rows("a\tb\n1\t2")).toEqual([["a", "b"], ["1", "2"]]);
+    const found = imported("\ufeffName;Address;Scale;Unit\r\nt;1;0,1;°C\r\n\r\np;2;;\r\n", of, []);
+    expect(found).toEqual({ points: [{ name: "t", address: 1, scale: 0.1, unit: "°C" }, { name: "p", address: 2 }], wrong: [] });
+  });
+  it("tell each line that cannot be, and keep the others", () => {
+    const found = imported("name,address,colour\nt,1,red\n,2,\nt,3,\nold,4,\nx,5,,,\n", of, ["old"]);
+    expect(found.points).toEqual([{ name: "t", address: 1 }]);
+    expect(found.wrong.map(({ line, what }) => [line, what])).toEqual([[1, "unknown"], [3, "name"], [4, "twice"], [5, "twice"], [6, "columns"]]);
+  });
+  it("go the same way back, and no text becomes a formula", () => {
+    const list: Record<string, Json>[] = [{ name: "t", address: 1, unit: "a,b" }, { name: "=1+1", address: 2 }];
+    expect(table(list, of)).toBe("name,address,unit\r\nt,1,\"a,b\"\r\n'=1+1,2,\r\n");
   });
 });

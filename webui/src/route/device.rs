@@ -10,7 +10,7 @@ use axum::{
 use crate::{
     Problem,
     extract::{Answer, Ask},
-    guard::Viewer,
+    guard::{Operator, Viewer},
     shape::{After, DeviceBrief, DeviceView, List, Trend, TrendQuery, limit},
     state::Shared,
 };
@@ -35,6 +35,21 @@ pub(super) async fn devices(State(shared): State<Arc<Shared>>, _: Viewer, Ask(qu
     responses((status = 200, body = DeviceView), (status = 404, body = Problem)))]
 pub(super) async fn device(State(shared): State<Arc<Shared>>, _: Viewer, Path(id): Path<String>) -> Answer<DeviceView> {
     shared.site.device(&id).map(Json).ok_or_else(|| no_device(&id))
+}
+
+/// Tells each read of a device among the events, for ten minutes.
+#[utoipa::path(post, path = "/devices/{id}/watch", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = DeviceView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn watch(State(shared): State<Arc<Shared>>, Operator(who): Operator, Path(id): Path<String>) -> Answer<DeviceView> {
+    shared.vault.record(who.act(shared.now(), "device.watch", &id, "")).await?;
+    shared.site.watch(&id, true)?.map(Json).ok_or_else(|| no_device(&id))
+}
+
+/// Tells them no longer.
+#[utoipa::path(delete, path = "/devices/{id}/watch", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = DeviceView), (status = 404, body = Problem)))]
+pub(super) async fn unwatch(State(shared): State<Arc<Shared>>, _: Operator, Path(id): Path<String>) -> Answer<DeviceView> {
+    shared.site.watch(&id, false)?.map(Json).ok_or_else(|| no_device(&id))
 }
 
 /// The past of some points, as far as the log keeps it.

@@ -13,8 +13,8 @@ use axum::{
 use crate::{
     Problem,
     extract::{Answer, Body},
-    guard::Admin,
-    shape::{BackupText, BackupView},
+    guard::{Admin, Viewer},
+    shape::{BackupText, BackupView, CertificateView, NetworkView},
     state::Shared,
 };
 
@@ -43,6 +43,18 @@ pub(super) async fn read_backup(State(shared): State<Arc<Shared>>, _: Admin, Bod
 pub(super) async fn support_bundle(State(shared): State<Arc<Shared>>, Admin(who): Admin) -> Result<Response, Problem> {
     shared.vault.record(who.act(shared.now(), "support-bundle", "", "")).await?;
     Ok(download("application/gzip", "tidegate-support.tar.gz", shared.site.support_bundle().await?))
+}
+
+/// Where this machine is on the network.
+#[utoipa::path(get, path = "/network", tag = "system", responses((status = 200, body = NetworkView)))]
+pub(super) async fn network(State(shared): State<Arc<Shared>>, _: Viewer) -> Answer<NetworkView> {
+    Ok(Json(shared.site.network()))
+}
+
+/// The certificate that the page shows.
+#[utoipa::path(get, path = "/certificate", tag = "system", responses((status = 200, body = CertificateView), (status = 404, body = Problem)))]
+pub(super) async fn certificate(State(shared): State<Arc<Shared>>, _: Viewer) -> Answer<CertificateView> {
+    shared.site.certificate()?.map(Json).ok_or_else(|| Problem::not_found("the page is served without TLS"))
 }
 
 /// Ends the program in good order so that systemd starts it again.

@@ -82,6 +82,8 @@ pub struct DeviceView {
     pub health: Vec<HealthView>,
     /// Where it is configured.
     pub section: SectionPlace,
+    /// For how many seconds more each read of it is told among the events; null when it is not.
+    pub watched_s: Option<u64>,
 }
 
 /// Where something is configured.

@@ -122,6 +122,10 @@ pub struct UpstreamView {
     pub drain_s: Option<u64>,
     /// When the last message was acknowledged.
     pub last_delivered: Option<String>,
+    /// Until when the token or certificate of the last connection is valid.
+    pub proof_until: Option<String>,
+    /// Whether it is renewed without anybody's doing, as tokens are.
+    pub proof_renews: bool,
     /// Whether it runs.
     pub enabled: bool,
 }
@@ -187,6 +191,8 @@ pub struct StorageView {
     pub appended: u64,
     /// Their bytes.
     pub appended_bytes: u64,
+    /// How much of its erase cycles the flash memory has used, in percent, where it says so.
+    pub flash_used: Option<u8>,
 }
 
 /// Something that is not right.

@@ -5,11 +5,18 @@ use std::fmt;
 use async_trait::async_trait;
 use serde_json::Value as Json;
 
-use crate::{Problem, shape::BackupView};
+use crate::{
+    Problem,
+    shape::{BackupView, CertificateView, NetworkView},
+};
 
 /// The box as a whole.
 #[async_trait]
 pub trait System: Send + Sync + fmt::Debug + 'static {
+    /// Where this machine is on the network.
+    fn network(&self) -> NetworkView;
+    /// The certificate that the page shows; `None` where it is served without TLS.
+    fn certificate(&self) -> Result<Option<CertificateView>, Problem>;
     /// The configuration in one document, without secrets.
     async fn backup(&self) -> Result<Json, Problem>;
     /// What a backup would do. Changes nothing.

@@ -44,6 +44,8 @@ pub trait Views: Send + Sync + fmt::Debug + 'static {
     fn health_changes(&self) -> watch::Receiver<u64>;
     /// Everything that can be wrong.
     fn conditions(&self) -> Vec<ConditionView>;
+    /// Tells each read of a device among the events, for ten minutes, or ends that; `None` when there is no such device.
+    fn watch(&self, id: &str, closely: bool) -> Result<Option<DeviceView>, Problem>;
     /// Looks the machine over. Opens no device and no connection.
     async fn checks(&self) -> Result<Vec<CheckSeen>, Problem>;
     /// Devices by id, those after this one.

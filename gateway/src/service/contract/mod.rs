@@ -33,6 +33,7 @@ mod hostile;
 mod hub;
 mod live;
 mod messages;
+mod near;
 mod scan;
 mod system;
 mod templates;

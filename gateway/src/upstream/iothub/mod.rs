@@ -13,7 +13,7 @@ use rumqttc::QoS;
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_core::{
     catalogue::{LeafIdentity, UpstreamKind, UpstreamPlan},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     dialect::{
         connection::{ConnectionString, Credential},
         dps::{Assignment, Registration},
@@ -96,6 +96,8 @@ struct IotHub {
     known: Option<(String, Identity)>,
     /// With a provisioning service: the hub that it assigned.
     place: Place,
+    /// When the token of the last connect ends; `None` beside a certificate.
+    token_until: Option<Timestamp>,
 }
 
 /// Who connects where, with what is needed to prove it. Lives for one attempt.
@@ -117,6 +119,7 @@ impl Upstream for IotHub {
         self.be_assigned().await?;
         let account = self.account().await.map_err(unusable(self.target()))?;
         self.known = Some((account.host.clone(), account.identity.clone()));
+        self.token_until = account.key.as_ref().map(|_| self.clock.now().wall.plus(self.config.token_life));
         let link = self.link(&account).await.map_err(unusable(self.target()))?;
         let terms = self.terms(&account, link.target.clone());
         let begun = session::begin(link, terms, Envelope::new(&account.identity)).await;
@@ -142,11 +145,16 @@ impl Upstream for IotHub {
             (None, Who::Fields { .. }) => String::new(),
         }
     }
+
+    fn proof(&self) -> Option<tidegate_core::upstream::Proof> {
+        let token = self.token_until.map(|until| tidegate_core::upstream::Proof { until, renews: true });
+        token.or_else(|| self.roots.proof())
+    }
 }
 
 impl IotHub {
     fn new(config: Arc<Config>, clock: Arc<dyn Clock>, crowd: Option<Arc<Crowd>>) -> Self {
-        Self { config, clock, roots: tls::Roots::default(), crowd, known: None, place: Place::default() }
+        Self { config, clock, roots: tls::Roots::default(), crowd, known: None, place: Place::default(), token_until: None }
     }
 
     /// Asks the provisioning service, if there is one and it is time. While it cannot be asked, the known hub is tried.

@@ -14,7 +14,7 @@ use tidegate_core::{
     catalogue::{UpstreamKind, UpstreamPlan},
     message::{Class, Message, SystemProperties},
     problem::Problems,
-    upstream::{ArrivalKind, Reply, Session, Upstream, UpstreamError},
+    upstream::{ArrivalKind, Proof, Reply, Session, Upstream, UpstreamError},
     wire,
 };
 
@@ -66,6 +66,10 @@ impl Upstream for Mqtt {
 
     fn target(&self) -> String {
         format!("{} as {}", self.address(), self.config.client_id)
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        self.roots.proof()
     }
 }
 

@@ -46,6 +46,8 @@ export type Upstream = {
   rate_out: number;
   drain_s: number | null;
   last_delivered: string | null;
+  proof_until: string | null;
+  proof_renews: boolean;
   enabled: boolean;
 };
 export type Adapter = {
@@ -86,6 +88,7 @@ export type Overview = {
     flushes: number;
     appended: number;
     appended_bytes: number;
+    flash_used: number | null;
   };
   health: Health[];
   link_switch: boolean | null;
@@ -125,6 +128,7 @@ export type DeviceInFull = Omit<Device, "points" | "values"> & {
   points: Point[];
   health: Health[];
   section: { file: string | null; adapter: string };
+  watched_s: number | null;
 };
 export type Series = { unit: string | null; at: number[]; last: Json[]; min: (number | null)[]; max: (number | null)[] };
 export type Trend = {
@@ -235,6 +239,8 @@ export type PastInFull = Past & { diff: string; before: Drafts; after: Drafts };
 export type Section = { _file?: string; name: string; kind: string; device?: ({ id: string } & { [key: string]: Json })[] } & { [key: string]: Json | undefined };
 export type Sections = { etag: string; adapter: Section[]; upstream: Section[]; [key: string]: Json | Section[] };
 export type Backup = { gateway: string; made: string; files: Record<string, string | null>; missing: string[] };
+export type Network = { host: string; addresses: string[]; interfaces: string[]; routed: boolean; name_servers: string[] };
+export type Certificate = { own: boolean; file: string; subject: string; names: string[]; fingerprint: string; until: string };
 export type CheckSeen = { code: string; verdict: "fine" | "skipped" | "note" | "warning" | "error"; subject: string; seen: string; title: string; cause: string; next: string };
 export type Kind = { name: string; summary: string; readme: string; example: string; scan: Json };
 export type Template = {

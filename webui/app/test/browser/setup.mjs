@@ -124,6 +124,22 @@ export const stories = {
     // A unit that looks like markup is a unit.
     await page.goto(`${base}/devices/boiler`);
     await page.getByText("<b>°C</b>").waitFor();
+    // A close look at it is told among the events.
+    await page.goto(`${base}/devices/boiler/frames`);
+    await page.getByRole("button", { name: "Watch it closely" }).click();
+    await page.getByRole("button", { name: "Stop watching" }).waitFor();
+    await page.getByRole("main").getByRole("link", { name: "Events" }).click();
+    await page.getByText(/read, before scale and offset: temperature=215/).first().waitFor();
+    // Points come out of a spreadsheet; a line that cannot be is told.
+    await page.goto(`${base}/devices/boiler/points`);
+    await page.locator("input[type=file]").setInputFiles({ name: "p.csv", mimeType: "text/csv", buffer: Buffer.from("name;register;address;scale\npressure;holding;103;0,1\ntemperature;holding;1;\n") });
+    await page.getByText("there is a point named temperature already").waitFor();
+    await page.getByText("1 points can be added.").waitFor();
+    await accessible(page, "points: import");
+    await page.getByRole("button", { name: "Review the change" }).click();
+    await page.getByLabel("On trial for").selectOption("0");
+    await page.getByRole("button", { name: "Apply it" }).click();
+    await page.getByText("pressure").first().waitFor();
     // The register explorer finds what the display shows.
     await page.goto(`${base}/find/registers`);
     await page.getByLabel("First register").fill("100");
@@ -135,6 +151,13 @@ export const stories = {
     await accessible(page, "find");
     await fits(page, "find");
     await shot(page, "find-filled-390-light");
+    await page.getByText("Decode a frame from somewhere else").click();
+    await page.getByLabel("The frame, in hexadecimal").fill("00 01 00 00 00 07 11 04 04 41ac 0000");
+    await page.getByText("Answer to function 4 with 2 registers").waitFor();
+    await page.getByLabel("The frame, in hexadecimal").fill("01 03 04 41 ac 00 00 ff ff");
+    await page.getByText("the checksum or the length does not fit").waitFor();
+    await accessible(page, "find: pasted");
+    await page.getByLabel("The frame, in hexadecimal").fill("");
     await page.mouse.wheel(0, 420);
     await page.waitForFunction(() => scrollY > 300);
     await picture(page, "find");

@@ -1,1 +1,0 @@
-import{p as r,t as d,a as p,m as c,b as l,c as m,d as u,o as f,e as i}from"./index-BPjVtGbG.js";var _=i("<span> </span>");function g(s,a){r(a,!0);const e={good:"good",uncertain:"warn",bad:"bad",silent:"bad",unknown:""};var t=_(),n=f(t,!0);d(o=>{c(t,1,`tag ${e[a.state]??""}`),l(n,o)},[()=>p(`state.${a.state}`)]),m(s,t),u()}export{g as S};

@@ -1,1 +1,0 @@
-import{at as c,au as t,av as f}from"./index-BPjVtGbG.js";const i=Symbol("NaN");function u(e,r,n){var o=new f(e),s=!c();t(()=>{var a=r();a!==a&&(a=i),s&&a!==null&&typeof a=="object"&&(a={}),o.ensure(a,n)})}export{u as k};
