@@ -65,6 +65,11 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
     if raw.bus.is_some() && radio.starts_with('/') {
         problems.key("bus").error("has no meaning for a socket", "leave it out");
     }
+    if raw.bus.as_ref().is_some_and(|bus| !is_bus(bus)) {
+        problems
+            .key("bus")
+            .error("is not the address of a Unix socket", "write \"unix:path=/run/dbus/system_bus_socket\", or leave it out");
+    }
     if raw.device.is_empty() {
         problems.key("device").warning("no device: nothing will be heard", "add an [[adapter.device]] with the sensor's address");
     }
@@ -91,6 +96,12 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
     let pace = sensors.iter().map(|sensor| Some(60.0 / sensor.interval.as_secs_f64())).collect();
     let checked = Arc::new(Checked { radio: radio.clone(), bus: raw.bus, sensors });
     Some(AdapterPlan { leaves, exclusive: vec![radio], pace, build: Arc::new(move |clock| Box::new(Ble::new(checked.clone(), clock))) })
+}
+
+/// One Unix socket. Other transports of D-Bus reach other machines, and one of them (`unixexec:`) runs a program.
+pub(super) fn is_bus(text: &str) -> bool {
+    let socket = ["unix:path=/", "unix:abstract="].iter().any(|start| text.starts_with(start));
+    socket && text.len() <= 256 && !text.contains([';', '\0'])
 }
 
 /// `hci0`, or a path from the root.

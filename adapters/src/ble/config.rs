@@ -13,7 +13,7 @@ pub(super) struct RawRadio {
     /// The Bluetooth adapter, as `bluetoothctl list` or `hciconfig` name it. Default "hci0". A path ("/run/receiver.sock") is
     /// a Unix socket into which another program writes what it hears (see the README).
     pub(super) radio: Option<String>,
-    /// D-Bus address of the bus that BlueZ is on. Default: the system bus.
+    /// The Unix socket of the bus that BlueZ is on: "unix:path=/run/dbus/system_bus_socket". Default: the system bus.
     pub(super) bus: Option<String>,
     /// The sensors that are listened to; all others are passed over.
     #[serde(default)]

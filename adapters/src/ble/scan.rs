@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     advert::{Address, Advert},
-    check::is_radio,
+    check::{is_bus, is_radio},
     decode::{Counter, Field, Refusal, decode, format_of, unit_of},
     radio::{BlueZ, Feed, Radio},
 };
@@ -64,6 +64,9 @@ impl Options {
         let read = Self::deserialize(options).map_err(|error| wrong("given", format!("{error} (radio, bus, listen, all)")))?;
         if read.radio.as_ref().is_some_and(|radio| !is_radio(radio)) {
             return Err(wrong("radio", "write \"hci0\" (see `bluetoothctl list`) or the path of a socket".to_owned()));
+        }
+        if read.bus.as_ref().is_some_and(|bus| !is_bus(bus)) {
+            return Err(wrong("bus", "write \"unix:path=/run/dbus/system_bus_socket\", or leave it out".to_owned()));
         }
         Ok(read)
     }
@@ -248,6 +251,22 @@ mod tests {
         );
         let stranger = meet("hci0", &advert("54:48:E6:8F:80:A6", 0x1234, &[1, 2]), &mut known).expect("told");
         assert_eq!((stranger.section, &stranger.facts.last().expect("some").1), (None, &"service 1234: 01 02".into()));
+    }
+
+    #[test]
+    fn a_bus_is_a_socket_and_never_a_program_to_run() {
+        let bus = |address: &str| longest(&serde_json::json!({ "bus": address }));
+        assert!(bus("unix:path=/run/dbus/system_bus_socket").is_ok());
+        for bad in [
+            "unixexec:path=/bin/sh,argv1=-c",
+            "tcp:host=192.0.2.1,port=1",
+            "unix:path=/x;unixexec:path=/bin/sh",
+            "autolaunch:",
+            "unix:runtime=yes",
+            "",
+        ] {
+            assert!(matches!(bus(bad), Err(ScanError::Option { option, .. }) if option == "bus"), "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! arrived, so that "lost" is measured and not claimed. `--for` ends the demo by itself: the leaves stop, the log drains,
 //! and the exit code is 1 if anything was lost.
 
+mod air;
 mod hub;
 mod link;
 mod plant;
@@ -78,7 +79,7 @@ async fn run(args: &Args) -> Result<Exit> {
 async fn play(args: &Args, folder: &Path) -> Result<Exit> {
     let hub = hub::start(folder).await?;
     let link = Link::to(hub.address).await.context("the demo's link")?;
-    let plant = plant::start().await?;
+    let plant = plant::start(folder).await?;
     let configuration = configuration(folder, &plant, &hub, &link, page_address(args)?);
     std::fs::write(folder.join("tidegate.toml"), &configuration)?;
     let loaded = config::load(folder, &crate::kinds());
@@ -231,12 +232,13 @@ fn scratch() -> Result<std::path::PathBuf> {
 fn introduce(folder: &Path, plant: &plant::Plant, endless: bool, page: &Opened) {
     say("Tidegate demo: simulated devices, the gateway, and a hub, all on this machine.");
     say(&format!(
-        "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}, a scale on the serial line {}",
+        "  devices        {} on Modbus TCP {}, {} on Modbus RTU {}, a scale on the serial line {}, {} Bluetooth sensors",
         plant::TCP_UNITS,
         plant.tcp,
         plant::RTU_UNITS,
         plant.rtu.display(),
-        plant.scale.display()
+        plant.scale.display(),
+        air::SENSORS
     ));
     let code = page.code.as_ref().map(|code| format!("   claim it with the code {code}")).unwrap_or_default();
     say(&format!("  page           {}{code}", page.url));

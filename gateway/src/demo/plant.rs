@@ -1,4 +1,5 @@
-//! The demo's plant: simulated Modbus units on TCP, and on an RTU line made of a pty pair; a scale on another pty pair.
+//! The demo's plant: simulated Modbus units on TCP, and on an RTU line made of a pty pair; a scale on another pty
+//! pair; sensors on the air.
 
 use std::{
     net::SocketAddr,
@@ -21,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio_serial::{SerialPort, SerialStream};
 use tracing::warn;
 
+use super::air;
+
 /// Units on TCP. The last one does not answer, as one always does not.
 pub(super) const TCP_UNITS: u8 = 5;
 /// Units on the line.
@@ -32,12 +35,13 @@ pub(super) struct Plant {
     pub(super) tcp: SocketAddr,
     pub(super) rtu: PathBuf,
     pub(super) scale: PathBuf,
+    pub(super) air: PathBuf,
     /// Keeps the line's other end from hanging up while the gateway is not on it.
     _line: SerialStream,
 }
 
 /// Starts the devices; they run until the process ends.
-pub(super) async fn start() -> Result<Plant> {
+pub(super) async fn start(folder: &Path) -> Result<Plant> {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
     let tcp = listener.local_addr()?;
     let units = simulate(TCP_UNITS - 1);
@@ -55,7 +59,7 @@ pub(super) async fn start() -> Result<Plant> {
             warn!(%error, "the demo's RTU devices ended");
         }
     });
-    Ok(Plant { tcp, rtu, scale: scale()?, _line: line })
+    Ok(Plant { tcp, rtu, scale: scale()?, air: air::start(folder)?, _line: line })
 }
 
 /// How often the scale prints its weight.
@@ -127,7 +131,8 @@ impl Plant {
         );
         let units = |name: &str, count: u8| (1..=count).map(|unit| device(name, unit)).collect::<String>();
         let scale = scale_section(&self.scale);
-        format!("{tcp}{}{rtu}{}{scale}", units("boiler", TCP_UNITS), units("meter", RTU_UNITS))
+        let air = air::section(&self.air);
+        format!("{tcp}{}{rtu}{}{scale}{air}", units("boiler", TCP_UNITS), units("meter", RTU_UNITS))
     }
 }
 

@@ -51,9 +51,16 @@ pub(super) fn look(scene: &Scene, report: &mut Report) {
         report.skip(Check::FilesReadable, "the configuration names no file");
     }
     for (key, path) in &named {
-        let (shown, opened) = (path.display().to_string(), std::fs::File::open(path));
+        // A pipe would be waited for.
+        let is_file = std::fs::metadata(path).map(|meta| meta.is_file());
+        let opened = match is_file {
+            Ok(true) => std::fs::File::open(path).map(drop),
+            Ok(false) => Err(std::io::Error::other("it is not a file")),
+            Err(error) => Err(error),
+        };
+        let shown = path.display().to_string();
         match opened {
-            Ok(_) => report.say(Check::FilesReadable, &shown, Verdict::Fine, key.clone()),
+            Ok(()) => report.say(Check::FilesReadable, &shown, Verdict::Fine, key.clone()),
             Err(error) => report.judge(Check::FilesReadable, &shown, false, format!("{key}: {error}")),
         }
     }

@@ -121,6 +121,17 @@ export const stories = {
     await page.locator(".steps, ol").first().waitFor();
     await page.evaluate(() => scrollTo(0, 0));
 
+    // A provisioning service's wizard asks for what that needs, and for nothing of another way.
+    await page.goto(`${base}/upstreams/new`);
+    await page.getByRole("radio", { name: /iothub/ }).check();
+    await page.getByLabel("How this gateway proves itself").selectOption("dps");
+    await page.getByLabel("id_scope", { exact: true }).fill("0ne00ABCDEF");
+    await page.getByLabel("registration_id", { exact: true }).fill("gw-01");
+    check((await page.getByLabel("device_id", { exact: true }).count()) === 0, "a key of another way is asked for");
+    await page.getByLabel("dps_host", { exact: true }).fill("127.0.0.1");
+    await page.getByLabel("Key", { exact: true }).fill("bm90IG91ciBrZXksIGJ1dCBhIGtleSBhbnl3YXk=");
+    await accessible(page, "upstream: provisioning");
+    await shot(page, "upstream-dps-390-light");
     // A unit that looks like markup is a unit.
     await page.goto(`${base}/devices/boiler`);
     await page.getByText("<b>°C</b>").waitFor();
