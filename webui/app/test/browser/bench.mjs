@@ -87,5 +87,5 @@ console.log(JSON.stringify({
   age_max_ms: ages.at(-1),
 }, null, 2));
 await chrome.close();
-await stopAll();
 site.remove();
+await stopAll();

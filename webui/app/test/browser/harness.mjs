@@ -70,11 +70,16 @@ export async function stop(process, signal = "SIGTERM") {
 
 export async function stopAll() {
   await Promise.all([...running].map((process) => stop(process)));
+  for (const path of leaving) rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  leaving.clear();
 }
+
+/** Folders that go once nobody writes into them any more. */
+const leaving = new Set();
 
 export function folder() {
   const path = mkdtempSync(join(tmpdir(), "tidegate-page-"));
-  return { path, write: (name, text) => writeFileSync(join(path, name), text), remove: () => rmSync(path, { recursive: true, force: true }) };
+  return { path, write: (name, text) => writeFileSync(join(path, name), text), remove: () => leaving.add(path) };
 }
 
 export function codeOf(process) {
