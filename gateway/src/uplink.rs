@@ -288,12 +288,37 @@ struct Takeovers {
 impl Takeovers {
     fn count(&mut self, error: &UpstreamError, lasted: Duration) -> bool {
         let now = tokio::time::Instant::now();
-        if matches!(error, UpstreamError::Lost { .. }) && lasted < TAKEOVERS.1 {
-            self.times.push_back(now);
+        match error {
+            UpstreamError::Lost { .. } if lasted < TAKEOVERS.1 => self.times.push_back(now),
+            // Whoever takes over leaves the hub where it is: a link that comes and goes is another thing.
+            UpstreamError::Unreachable { .. } => self.times.clear(),
+            _ => {}
         }
         while self.times.front().is_some_and(|t| now - *t > TAKEOVERS.1) {
             self.times.pop_front();
         }
         self.times.len() >= TAKEOVERS.0 as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> UpstreamError {
+        UpstreamError::Lost { target: "h".to_owned(), why: "closed".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_closes_again_and_again_is_another_client_and_a_link_that_flaps_is_none() {
+        let mut takeovers = Takeovers::default();
+        let soon = Duration::from_secs(1);
+        assert_eq!([(); 3].map(|()| takeovers.count(&lost(), soon)), [false, false, true]);
+        tokio::time::advance(TAKEOVERS.1 + soon).await;
+        assert!(!takeovers.count(&lost(), soon), "that was long ago");
+        for _ in 0..10 {
+            let away = UpstreamError::Unreachable { target: "h".to_owned(), why: "reset".to_owned() };
+            assert!(!takeovers.count(&lost(), soon) && !takeovers.count(&away, soon), "the hub was away in between");
+        }
     }
 }
