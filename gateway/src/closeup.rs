@@ -80,7 +80,7 @@ impl Closeups {
         for leaf in looked_at {
             let mut text = String::new();
             for reading in harvest.readings.iter().filter(|reading| reading.leaf == leaf) {
-                let value = reading.value.as_ref().map_or_else(|| "null".to_owned(), shown);
+                let value = reading.value.as_ref().map_or_else(|| "null".to_owned(), plain);
                 let quality = if reading.quality == Quality::Good { String::new() } else { format!(" ({})", reading.quality) };
                 write!(text, "{}={value}{quality} ", reading.point).ok();
             }
@@ -97,15 +97,9 @@ impl Closeups {
     }
 }
 
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Bool(on) => on.to_string(),
-        Value::Int(n) => n.to_string(),
-        Value::Uint(n) => n.to_string(),
-        Value::Float(n) => n.to_string(),
-        Value::Text(text) => format!("{text:?}"),
-        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
+/// On one line, whatever a device says.
+fn plain(value: &Value) -> String {
+    if let Value::Text(text) = value { format!("{text:?}") } else { value.to_string() }
 }
 
 fn cut(text: &str) -> String {

@@ -12,7 +12,6 @@ use serde_json::Value as Json;
 use tidegate_core::{
     adapter::AdapterError,
     quantity::Span,
-    reading::Value,
     scan::{Finding, ScanError, ScanNews, Scanning},
 };
 use tokio::{
@@ -178,7 +177,7 @@ fn finding(radio: &str, advert: &Advert, refusal: Option<Refusal>, fields: &[Fie
     }
     for field in fields {
         let unit = unit_of(&field.name).map_or_else(String::new, |unit| format!(" {unit}"));
-        facts.push((field.name.clone(), format!("{}{unit}", shown(&field.value)).into()));
+        facts.push((field.name.clone(), format!("{}{unit}", field.value).into()));
     }
     if format.is_none() {
         facts.push(("bytes".to_owned(), advert.raw().into()));
@@ -200,16 +199,6 @@ fn finding(radio: &str, advert: &Advert, refusal: Option<Refusal>, fields: &[Fie
     }
     let section = format.is_some().then_some(section);
     Finding { id: advert.address.to_string(), facts, section }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Bool(on) => on.to_string(),
-        Value::Int(n) => n.to_string(),
-        Value::Float(n) => n.to_string(),
-        Value::Text(text) => text.clone(),
-        other => format!("{other:?}"),
-    }
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ pub(super) fn restore(path: &Path, from: &From) -> Exit {
     let kept_as = folder.join("before-restore.json");
     let saved = match (before.files.is_empty(), serde_json::to_vec_pretty(&before)) {
         (true, _) => Ok(()),
-        (_, Ok(bytes)) => put(&kept_as, &bytes),
+        (_, Ok(bytes)) => trial::write(&kept_as, &bytes),
         (_, Err(error)) => Err(io::Error::other(error)),
     };
     match saved.and_then(|()| trial::write_files(path, &drafts)) {

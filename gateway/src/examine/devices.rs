@@ -2,7 +2,7 @@
 
 use rustix::fs::Access;
 
-use super::{Check, MOST_THINGS, Report, Scene, Verdict, name, read};
+use super::{Check, MOST_THINGS, Report, Scene, name, read};
 
 /// Milliseconds that an FTDI adapter may hold bytes back before it is worth a word.
 const DELAY_MS: u32 = 4;
@@ -50,12 +50,12 @@ fn serial(scene: &Scene, ports: &[String], report: &mut Report) {
         let stays = port.contains("/by-id/") || port.contains("/by-path/") || !port.contains("/ttyUSB") && !port.contains("/ttyACM");
         report.judge(Check::SerialName, port, stays, if stays { "it stays" } else { "the kernel may give it to another device" });
         let others = tidegate_adapters::serial::holders(&scene.root, &real, std::process::id());
-        let gateway = others.iter().filter(|holder| !holder.starts_with("tidegate ")).cloned().collect::<Vec<_>>();
+        let others: Vec<_> = others.into_iter().filter(|holder| !holder.starts_with("tidegate ")).collect();
         report.judge(
             Check::SerialShared,
             port,
-            gateway.is_empty(),
-            if gateway.is_empty() { "nobody else was seen".to_owned() } else { gateway.join(", ") },
+            others.is_empty(),
+            if others.is_empty() { "nobody else was seen".to_owned() } else { others.join(", ") },
         );
         let timer = format!("/sys/class/tty/{}/device/latency_timer", name(&real));
         if let Some(delay) = scene.read(&timer).and_then(|text| text.parse::<u32>().ok()) {
@@ -93,5 +93,5 @@ fn bluetooth(scene: &Scene, radios: &[String], report: &mut Report) {
         (false, _) => "D-Bus is not there",
         (true, false) => "bluetoothd was not found",
     };
-    report.say(Check::BluetoothService, "", if bus && daemon { Verdict::Fine } else { Verdict::Error }, seen);
+    report.judge(Check::BluetoothService, "", bus && daemon, seen);
 }

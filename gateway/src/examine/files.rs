@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value as Json;
 use x509_parser::extensions::GeneralName;
 
-use super::{Check, MOST_THINGS, Report, Scene, Verdict, configuration::mode, read};
+use super::{Check, MOST_THINGS, Report, Scene, Verdict, configuration::mode, entries, read};
 use crate::config::draft;
 
 /// A certificate that ends sooner than this is due.
@@ -37,7 +37,7 @@ fn all(scene: &Scene, config_path: &Path, named: &[(String, PathBuf)]) -> Vec<Pa
     let ours = scene.state_dir().into_iter().flat_map(|state| {
         ["web/page.pem", "endpoint/ca.key", "endpoint/server.key", "endpoint/ca.pem", "endpoint/server.pem"].map(|file| state.join(file))
     });
-    let pasted = std::fs::read_dir(folder.join("secrets")).into_iter().flatten().flatten().map(|entry| entry.path()).take(MOST_THINGS);
+    let pasted = entries(&folder.join("secrets"));
     let mut paths: Vec<PathBuf> =
         named.iter().map(|(_, path)| path.clone()).chain(ours).chain(pasted).filter(|path| path.is_file()).collect();
     paths.sort();

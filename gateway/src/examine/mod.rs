@@ -101,6 +101,11 @@ impl Scene {
         Self { root: root.to_owned(), config_path: config_path.to_owned(), config: loaded.config, problems, sections, now }
     }
 
+    /// This machine alone, without a configuration.
+    fn bare() -> Self {
+        Self { root: "/".into(), config_path: PathBuf::new(), config: None, problems: Vec::new(), sections: Vec::new(), now: Timestamp(0) }
+    }
+
     /// What the configuration says, when it can run.
     pub fn config(&self) -> Option<&Config> {
         self.config.as_ref()
@@ -124,11 +129,6 @@ impl Scene {
     /// What is in a folder of the system.
     fn list(&self, folder: &str) -> Vec<PathBuf> {
         entries(&self.path(folder))
-    }
-
-    /// Where this machine is on the network.
-    pub fn network(&self) -> Network {
-        network::network(self)
     }
 
     fn state_dir(&self) -> Option<&Path> {

@@ -19,8 +19,14 @@ pub struct Network {
     pub name_servers: Vec<String>,
 }
 
-/// Of this machine.
-pub(super) fn network(scene: &Scene) -> Network {
+impl Network {
+    /// Of this machine.
+    pub fn here() -> Self {
+        network(&Scene::bare())
+    }
+}
+
+fn network(scene: &Scene) -> Network {
     let is_up = |path: &&PathBuf| name(path) != "lo" && matches!(read(&path.join("operstate")).as_deref(), Some("up" | "unknown"));
     let text = |path: &str| scene.read(path).unwrap_or_default();
     let v4 = text("/proc/net/route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));

@@ -203,8 +203,14 @@ impl Service {
         }
     }
 
-    fn scan_view(&self, job: &Job) -> ScanView {
-        let configured = self.sections();
+    /// Of each, in this order. The files are read once, and only when there is a finding to compare with them.
+    fn scan_views(&self, jobs: &[Arc<Job>]) -> Vec<ScanView> {
+        let any = jobs.iter().any(|job| !lock(&job.now).found.is_empty());
+        let configured = if any { self.sections() } else { Json::Null };
+        jobs.iter().map(|job| Self::scan_view(job, &configured)).collect()
+    }
+
+    fn scan_view(job: &Job, configured: &Json) -> ScanView {
         let revision = *job.changed.borrow();
         let now = lock(&job.now);
         let finding = |finding: &Finding| {
@@ -280,12 +286,12 @@ impl Scans for Service {
             kept.jobs.remove(at);
         }
         drop(kept);
-        Ok(self.scan_view(&job))
+        Ok(Self::scan_view(&job, &Json::Null))
     }
 
     fn scans(&self) -> Vec<ScanView> {
         let jobs: Vec<_> = lock(&self.scans.0).jobs.iter().rev().cloned().collect();
-        jobs.iter().map(|job| self.scan_view(job)).collect()
+        self.scan_views(&jobs)
     }
 
     async fn scan(&self, id: &str, seen: Option<u64>, wait: Duration) -> Option<ScanView> {
@@ -296,7 +302,7 @@ impl Scans for Service {
         // When the time is over the answer is what there is.
         timeout(wait, news).await.ok();
         lock(&job.now).asked = Instant::now();
-        Some(self.scan_view(&job))
+        self.scan_views(&[job]).pop()
     }
 
     fn end_scan(&self, id: &str) -> bool {

@@ -15,7 +15,7 @@ use super::Service;
 use crate::{
     bundle::{self, Page, Secrets, backup::Backup},
     control::{Ask, Request},
-    examine::{Scene, certificate_in},
+    examine::{Network, Scene, certificate_in},
 };
 
 /// Gaps that are told.
@@ -57,7 +57,7 @@ fn broken(error: impl std::fmt::Display) -> Problem {
 #[async_trait]
 impl System for Service {
     fn network(&self) -> NetworkView {
-        let network = self.scene().network();
+        let network = Network::here();
         NetworkView {
             host: network.host,
             addresses: network.addresses,

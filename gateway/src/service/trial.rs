@@ -211,7 +211,7 @@ pub(super) fn full(change: &Change) -> HistoryView {
 }
 
 /// Writes a file so that a power cut leaves the old text or the new one.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

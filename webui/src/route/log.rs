@@ -37,9 +37,9 @@ pub(super) async fn messages(State(shared): State<Arc<Shared>>, _: Viewer, Ask(q
     Ok(Json(shared.site.messages(query).await?))
 }
 
-fn download(kind: &'static str, name: &'static str, content: Content) -> Response {
+pub(super) fn download(kind: &'static str, name: &str, content: impl Into<Content>) -> Response {
     let disposition = format!("attachment; filename=\"{name}\"");
-    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], content).into_response()
+    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], content.into()).into_response()
 }
 
 /// Messages as a download.

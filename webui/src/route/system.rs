@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body as Content,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 
+use super::log::download;
 use crate::{
     Problem,
     extract::{Answer, Body},
@@ -17,11 +12,6 @@ use crate::{
     shape::{BackupText, BackupView, CertificateView, NetworkView},
     state::Shared,
 };
-
-fn download(kind: &'static str, name: &str, content: impl Into<Content>) -> Response {
-    let disposition = format!("attachment; filename=\"{name}\"");
-    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], content.into()).into_response()
-}
 
 /// The configuration in one document. Keys and passwords are not in it.
 #[utoipa::path(get, path = "/backup", tag = "system", responses((status = 200, body = Object)))]

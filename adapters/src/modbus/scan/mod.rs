@@ -138,6 +138,7 @@ async fn ask_host(search: &Search, host: String, port: u16, framing: Framing, to
 async fn ask_line(search: &Search, lines: &[Line], news: &Sender<ScanNews>) -> Result<(), ScanError> {
     let all = search.steps();
     let (mut done, mut found_at) = (0, None);
+    let total = |found_at: Option<usize>| if found_at.is_some() { search.units.len() as u32 } else { all };
     for block in search.units.chunks(BLOCK) {
         for (at, line) in lines.iter().enumerate() {
             if found_at.is_some_and(|found| found != at) {
@@ -147,8 +148,7 @@ async fn ask_line(search: &Search, lines: &[Line], news: &Sender<ScanNews>) -> R
             link.connect().await.map_err(|error| unable(&line.port, &error))?;
             let place = format!("{} baud, {}", line.baud, in_words(line.parity));
             for unit in block {
-                let total = if found_at.is_some() { search.units.len() as u32 } else { all };
-                let progress = ScanNews::Progress { done, total, what: format!("unit {unit} at {place}") };
+                let progress = ScanNews::Progress { done, total: total(found_at), what: format!("unit {unit} at {place}") };
                 if news.send(progress).await.is_err() {
                     return Ok(());
                 }
@@ -179,6 +179,8 @@ async fn ask_line(search: &Search, lines: &[Line], news: &Sender<ScanNews>) -> R
             }
         }
     }
+    // If nobody hears it, the search is over all the same.
+    news.send(ScanNews::Progress { done, total: total(found_at), what: String::new() }).await.ok();
     Ok(())
 }
 

@@ -60,6 +60,5 @@ async fn where_the_machine_is_and_which_certificate_it_shows_is_told() {
     let network = house.page(&cookie, "GET", "/network", Json::Null).await.json();
     assert!(network["addresses"].is_array() && network["routed"].is_boolean(), "{network}");
     assert_eq!(house.page(&cookie, "GET", "/certificate", Json::Null).await.code(), "not-found", "served without TLS");
-    let scene = crate::examine::Scene::of(&house.etc, &crate::kinds(), Timestamp(0));
-    assert!(!scene.network().addresses.iter().any(|address| address.starts_with("127.") || address.starts_with("fe80")));
+    assert!(!crate::examine::Network::here().addresses.iter().any(|address| address.starts_with("127.") || address.starts_with("fe80")));
 }
