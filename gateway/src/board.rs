@@ -51,6 +51,8 @@ pub struct AdapterRow {
     pub connects: AtomicU64,
     /// Leaves that do not answer now.
     pub silent: AtomicU64,
+    /// Steps that were taken because nothing came although the bus was open.
+    pub recoveries: AtomicU64,
     /// Of them, those that have given no value at all since they fell silent.
     absent: Mutex<BTreeSet<LeafId>>,
     /// [`Board::bell`]
@@ -144,6 +146,7 @@ impl AdapterRow {
             "messages": self.messages.load(Relaxed),
             "rejected": self.rejected.load(Relaxed),
             "silent_leaves": self.silent.load(Relaxed),
+            "recoveries": self.recoveries.load(Relaxed),
         })
     }
 }

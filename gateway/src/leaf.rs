@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tidegate_core::{
-    adapter::{Adapter, AdapterError, Harvest, Miss},
+    adapter::{Adapter, AdapterError, Harvest, Miss, Remark},
     clock::Clock,
     command::{Command, Outcome},
     health::{Condition, Health},
@@ -163,6 +163,7 @@ impl Turns<'_> {
                 Turn::Read => {
                     let harvest = adapter.read().await?;
                     self.tell(&harvest);
+                    harvest.remark.iter().for_each(|remark| self.remark(remark));
                     count(&of.row.reads, 1);
                     self.intake.fill(slot, harvest);
                 }
@@ -183,6 +184,21 @@ impl Turns<'_> {
         harvest.misses.iter().for_each(|miss| self.fail(miss));
         let silent = self.failing.values().filter(|f| f.condition == Condition::LeafSilent).count();
         self.of.row.silent.store(silent as u64, Relaxed);
+    }
+
+    /// What the adapter says of its bus.
+    fn remark(&self, remark: &Remark) {
+        let of = self.of;
+        match remark {
+            Remark::Stalled(what) => {
+                count(&of.row.recoveries, 1);
+                of.health.raise(Condition::BusStalled, of.name.as_str(), what.clone(), of.clock.now().wall);
+            }
+            Remark::Recovered => {
+                of.health.clear(Condition::BusStalled, of.name.as_str());
+                info!(adapter = %of.name, "works again");
+            }
+        }
     }
 
     fn fail(&mut self, miss: &Miss) {

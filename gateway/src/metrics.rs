@@ -161,6 +161,9 @@ const FAMILIES: &[Family] = &[
     counter("adapter_misses", "adapter", "Devices or points that gave no value", |f| f.adapters(|row| row.misses.load(Relaxed))),
     counter("adapter_messages", "adapter", "Messages handed to the log", |f| f.adapters(|row| row.messages.load(Relaxed))),
     counter("adapter_rejected", "adapter", "Messages that no hub would take", |f| f.adapters(|row| row.rejected.load(Relaxed))),
+    counter("adapter_recoveries", "adapter", "Steps taken because nothing came from an open bus", |f| {
+        f.adapters(|row| row.recoveries.load(Relaxed))
+    }),
     gauge("adapter_silent_leaves", "adapter", "Devices that do not answer now", |f| f.adapters(|row| row.silent.load(Relaxed))),
     gauge("upstream_connected", "upstream", "Whether there is a session", |f| f.upstreams(|row| row.connected.load(Relaxed).into())),
     counter("upstream_sessions", "upstream", "Sessions begun", |f| f.upstreams(|row| row.sessions.load(Relaxed))),

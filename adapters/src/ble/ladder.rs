@@ -1,10 +1,10 @@
 //! A radio that has gone deaf, and the way out of it, step by step.
 //!
 //! Controllers and their firmware stop hearing now and then, with no error. The rate of advertisements tells: after a silence that the
-//! longest pause so far does not explain, the scan is begun anew, then the radio is switched off and on, then all is opened
-//! anew and a person is told. Never looks at a clock.
+//! longest pause so far does not explain, the scan is begun anew, then the radio is switched off and on, then its device is reset as if it
+//! were unplugged where that is permitted, then all is opened anew and a person is told. Never looks at a clock.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
@@ -20,7 +20,20 @@ const PAUSES: u32 = 5;
 pub(super) enum Step {
     RestartScan,
     PowerCycle,
+    Reset,
     Reopen,
+}
+
+/// For people: what is done.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::RestartScan => "the scan is begun anew",
+            Step::PowerCycle => "the radio is switched off and on",
+            Step::Reset => "the radio's device is reset",
+            Step::Reopen => "everything is opened anew",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -53,21 +66,28 @@ impl Ladder {
         self.stepped + patience
     }
 
-    /// The step that is due now. Radios on which nothing has ever been heard only begin their scan anew.
-    pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
+    /// The step that is due now. Radios on which nothing has ever been heard only begin their scan anew, and so do those that hold
+    /// connections: those show that the radio works, and its devices advertise nothing while they last.
+    pub(super) fn step(&mut self, now: Instant, connected: bool) -> Option<Step> {
         if now < self.due() {
             return None;
         }
         self.stepped = now;
-        if !self.learned {
+        if !self.learned || connected {
             return Some(Step::RestartScan);
         }
         self.steps += 1;
         Some(match self.steps {
             1 => Step::RestartScan,
             2 => Step::PowerCycle,
+            3 => Step::Reset,
             _ => Step::Reopen,
         })
+    }
+
+    /// Whether steps have been taken since something was last heard.
+    pub(super) fn is_climbing(&self) -> bool {
+        self.steps > 0
     }
 
     /// How long nothing was heard.
@@ -88,9 +108,9 @@ mod tests {
         let mut ladder = Ladder::new(start);
         (0..5).for_each(|i| ladder.heard(start + 20 * SECOND * i));
         let last = start + 80 * SECOND;
-        assert_eq!(ladder.step(last + 99 * SECOND), None, "five pauses of twenty seconds");
-        let steps: Vec<_> = [100, 200, 300].into_iter().filter_map(|s| ladder.step(last + SECOND * s)).collect();
-        assert_eq!(steps, [Step::RestartScan, Step::PowerCycle, Step::Reopen]);
+        assert_eq!(ladder.step(last + 99 * SECOND, false), None, "five pauses of twenty seconds");
+        let steps: Vec<_> = [100, 200, 300, 400, 500].into_iter().filter_map(|s| ladder.step(last + SECOND * s, false)).collect();
+        assert_eq!(steps, [Step::RestartScan, Step::PowerCycle, Step::Reset, Step::Reopen, Step::Reopen]);
     }
 
     #[test]
@@ -98,17 +118,27 @@ mod tests {
         let start = Instant::now();
         let mut ladder = Ladder::new(start);
         ladder.heard(start);
-        assert_eq!(ladder.step(start + 30 * SECOND), Some(Step::RestartScan));
+        assert_eq!(ladder.step(start + 30 * SECOND, false), Some(Step::RestartScan));
         ladder.heard(start + 31 * SECOND);
-        assert_eq!(ladder.step(start + 60 * SECOND), None);
-        assert_eq!(ladder.step(start + 61 * SECOND), Some(Step::RestartScan), "the pause of the stall was not learned");
+        assert_eq!(ladder.step(start + 60 * SECOND, false), None);
+        assert_eq!(ladder.step(start + 61 * SECOND, false), Some(Step::RestartScan), "the pause of the stall was not learned");
     }
 
     #[test]
     fn where_nothing_was_ever_heard_the_radio_is_not_switched_off_and_on() {
         let start = Instant::now();
         let mut ladder = Ladder::new(start);
-        let steps: Vec<_> = (1..5).filter_map(|i| ladder.step(start + LONGEST * i)).collect();
+        let steps: Vec<_> = (1..5).filter_map(|i| ladder.step(start + LONGEST * i, false)).collect();
         assert_eq!(steps, [Step::RestartScan; 4]);
+    }
+
+    #[test]
+    fn a_radio_with_connections_is_not_switched_off() {
+        let start = Instant::now();
+        let mut ladder = Ladder::new(start);
+        ladder.heard(start);
+        let steps: Vec<_> = (1..4).filter_map(|i| ladder.step(start + 30 * SECOND * i, true)).collect();
+        assert_eq!(steps, [Step::RestartScan; 3]);
+        assert!(!ladder.is_climbing());
     }
 }

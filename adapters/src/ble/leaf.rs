@@ -7,13 +7,14 @@ use std::{sync::Arc, time::Duration};
 use tidegate_core::{
     adapter::Miss,
     clock::Stamp,
+    id::PointName,
     reading::{Quality, Reading, Reason, Value},
 };
 use tokio::time::Instant;
 
 use super::{
     advert::Advert,
-    check::Sensor,
+    check::{Point, Sensor, Source},
     decode::{Counter, Field, Key, Refusal, decode},
 };
 
@@ -28,6 +29,17 @@ const REPEATS: Duration = Duration::from_secs(5);
 /// A refusal of the same cause is told again after this time.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// What every sensor says by being heard: how strong, and when.
+const OURS: [&str; 2] = ["rssi", "last_seen"];
+
+fn is_ours(source: &Source) -> bool {
+    matches!(source, Source::Field(name) if OURS.contains(&name.as_str()))
+}
+
+fn is_of_link(point: &Point) -> bool {
+    matches!(point.source, Source::Characteristic(_))
+}
+
 #[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) sensor: Arc<Sensor>,
@@ -37,14 +49,20 @@ pub(super) struct Leaf {
     /// Newest values that have not been handed over.
     fields: Vec<Field>,
     heard: Option<(Instant, Stamp)>,
+    /// When values last came over a connection.
+    connected: Option<(Instant, Stamp)>,
     rssi: Option<i16>,
     longest_pause: Duration,
     handed_over: Option<Instant>,
     waiting: bool,
+    /// From when it may be missed.
     since: Instant,
+    began: Instant,
     silent: bool,
     /// How often, by cause, and when it was last told.
     refused: [(u64, Option<Instant>); 5],
+    /// Connected now: then it advertises nothing, and is not missed.
+    linked: bool,
 }
 
 impl Leaf {
@@ -56,13 +74,16 @@ impl Leaf {
             last: None,
             fields: Vec::new(),
             heard: None,
+            connected: None,
             rssi: None,
             longest_pause: Duration::ZERO,
             handed_over: None,
             waiting: false,
             since: now,
+            began: now,
             silent: false,
             refused: Default::default(),
+            linked: false,
         }
     }
 
@@ -76,8 +97,10 @@ impl Leaf {
         if advert.manufacturer.is_empty() && advert.service.is_empty() {
             return None;
         }
+        // Where nothing else is wanted, being heard is the news.
+        self.waiting |= self.sensor.points.iter().all(|point| is_ours(&point.source));
         let repeated = pause.is_some_and(|pause| pause < REPEATS) && self.last.as_ref().is_some_and(|last| last.repeats(&advert));
-        let miss = match decode(&advert, self.key.as_ref(), &mut self.counter) {
+        let miss = match self.decode(&advert) {
             Ok(mut fields) => {
                 fields.retain(|field| !(repeated && field.event));
                 self.merge(fields);
@@ -87,6 +110,47 @@ impl Leaf {
         };
         self.last = Some(advert);
         miss
+    }
+
+    /// Formats that are known where points name their fields, and bytes where points name those.
+    fn decode(&mut self, advert: &Advert) -> Result<Vec<Field>, Refusal> {
+        let mut fields = Vec::new();
+        if self.sensor.points.iter().any(|point| matches!(point.source, Source::Field(_)) && !is_ours(&point.source)) {
+            let maps = self.sensor.points.iter().any(|point| matches!(point.source, Source::Bytes(_)));
+            match decode(advert, self.key.as_ref(), &mut self.counter) {
+                Ok(known) => fields = known,
+                // It may be one that only the points describe.
+                Err(Refusal::Unknown) if maps => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        for point in &self.sensor.points {
+            let Source::Bytes(map) = &point.source else { continue };
+            fields.extend(map.read(advert)?.map(|value| Field { name: point.source.key(&point.name), value, event: false }));
+        }
+        Ok(fields)
+    }
+
+    /// Values that came over a connection.
+    pub(super) fn give(&mut self, fields: Vec<Field>, now: Instant, stamp: Stamp) {
+        self.connected = Some((now, stamp));
+        self.merge(fields);
+    }
+
+    /// These were asked for and did not come.
+    pub(super) fn forget(&mut self, points: &[PointName]) {
+        self.fields.retain(|field| !points.iter().any(|point| Source::gatt_key(point) == field.name));
+    }
+
+    /// It is connected to, or is not any more.
+    pub(super) fn link(&mut self, up: bool, now: Instant) {
+        self.linked = up;
+        // From here on it advertises again.
+        self.since = now;
+    }
+
+    fn advertises(&self) -> bool {
+        self.sensor.gatt.is_none() || self.sensor.points.iter().any(|point| !is_of_link(point))
     }
 
     /// Whether something has happened that has not been handed over; the next advertisement waits until it has.
@@ -117,7 +181,7 @@ impl Leaf {
 
     /// When something is to be done about it without another word from it.
     pub(super) fn due(&self) -> Option<Instant> {
-        let missed = (!self.silent).then(|| self.missed_at());
+        let missed = (!self.silent && !self.linked && self.advertises()).then(|| self.missed_at());
         let values = self.waiting.then(|| self.handed_over_at());
         [missed, values].into_iter().flatten().min()
     }
@@ -125,7 +189,7 @@ impl Leaf {
     fn handed_over_at(&self) -> Instant {
         match self.handed_over {
             Some(before) if !self.holds_event() => before + self.sensor.interval,
-            _ => self.since,
+            _ => self.began,
         }
     }
 
@@ -135,7 +199,7 @@ impl Leaf {
     }
 
     fn missed_at(&self) -> Instant {
-        self.heard.map_or(self.since, |(at, _)| at) + self.patience()
+        self.heard.map_or(self.since, |(at, _)| at.max(self.since)) + self.patience()
     }
 
     /// The values, if it is time for them.
@@ -152,30 +216,33 @@ impl Leaf {
 
     /// What is known now, point by point; points that were never heard are left out.
     pub(super) fn readings(&self) -> Vec<Reading> {
-        let Some((_, taken)) = self.heard else { return Vec::new() };
-        let value = |field: &str| match field {
-            "rssi" => self.rssi.map(|rssi| Value::Int(rssi.into())),
-            "last_seen" => Some(Value::Text(taken.wall.to_string())),
-            _ => self.fields.iter().find(|known| known.name == field).map(|known| known.value.clone()),
+        let value = |source: &Source, key: &str| match source {
+            Source::Field(field) if field == OURS[0] => self.rssi.map(|rssi| Value::Int(rssi.into())),
+            Source::Field(field) if field == OURS[1] => self.heard.map(|(_, taken)| Value::Text(taken.wall.to_string())),
+            _ => self.fields.iter().find(|known| known.name == key).map(|known| known.value.clone()),
         };
-        let reading = |(point, field): &(_, String)| {
-            let value = Some(value(field)?);
-            Some(Reading { leaf: self.sensor.id.clone(), point: Clone::clone(point), value, quality: Quality::Good, taken })
+        let reading = |point: &Point| {
+            let of_link = is_of_link(point);
+            let (_, taken) = if of_link { self.connected } else { self.heard }?;
+            let value = Some(value(&point.source, &point.source.key(&point.name))?);
+            Some(Reading { leaf: self.sensor.id.clone(), point: point.name.clone(), value, quality: Quality::Good, taken })
         };
         self.sensor.points.iter().filter_map(reading).collect()
     }
 
     /// Once for each silence.
     pub(super) fn missed(&mut self, now: Instant, stamp: Stamp) -> Option<Miss> {
-        if self.silent || now < self.missed_at() {
+        if self.silent || self.linked || !self.advertises() || now < self.missed_at() {
             return None;
         }
         self.silent = true;
         // What it said before the silence is not what it says after it.
-        self.fields.clear();
-        self.waiting = false;
+        self.fields.retain(|field| self.sensor.points.iter().any(|point| is_of_link(point) && point.source.key(&point.name) == field.name));
+        self.waiting &= !self.fields.is_empty();
+        let heard = |point: &&Point| self.sensor.gatt.is_some() && !is_of_link(point);
+        let points = self.sensor.points.iter().filter(heard).map(|point| point.name.clone()).collect();
         let detail = format!("{} has not been heard for {} s", self.sensor.address, (now - self.missed_at() + self.patience()).as_secs());
-        Some(Miss { leaf: self.sensor.id.clone(), points: vec![], reason: Reason::Timeout, detail, taken: stamp })
+        Some(Miss { leaf: self.sensor.id.clone(), points, reason: Reason::Timeout, detail, taken: stamp })
     }
 
     /// The last advertisement as it came.
@@ -183,7 +250,8 @@ impl Leaf {
         self.last.as_ref().map(Advert::raw).unwrap_or_default()
     }
 
+    /// Whether there is nothing more to wait for.
     pub(super) fn was_heard(&self) -> bool {
-        self.heard.is_some()
+        self.heard.is_some() || !self.advertises()
     }
 }

@@ -1,4 +1,4 @@
-//! Bluetooth LE sensors: what they advertise, decoded, from BlueZ or from a receiver on a socket.
+//! Bluetooth LE sensors: what they advertise, decoded, from BlueZ or from a receiver on a socket; and what they say when connected to.
 //!
 //! Promises: only sensors that are configured are taken; an advertisement that cannot be read is counted by its cause and
 //! never a reading; a sensor says at most one message in its interval, with the newest values, and an event at once; one that
@@ -6,56 +6,70 @@
 //! ([`ladder`]); the end of bluetoothd, of the bus or of the radio is an error of the bus in bounded time.
 //! Memory: one advertisement for each sensor, and a bounded queue.
 //!
-//! It listens and connects to nothing. What was heard and not yet appended is lost with the power; nothing here would have to survive it
-//! but the replay counters, which are learned anew from the first advertisement after a start.
+//! Devices with characteristics are connected to beside that ([`gatt`]); a command to one of them goes on listening while it waits.
+//!
+//! What was heard and not yet appended is lost with the power; nothing here would have to survive it but the replay counters, which are
+//! learned anew from the first advertisement after a start, and bonds, which BlueZ keeps.
 
 pub mod advert;
+mod agent;
 mod check;
 mod config;
 pub mod decode;
+mod execute;
+mod gatt;
+mod host;
 mod ladder;
 mod leaf;
+mod look;
+mod pair;
 mod radio;
+mod reset;
 mod scan;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use tidegate_core::{
-    adapter::{Adapter, AdapterError, Harvest, Look, LookLine},
+    adapter::{Adapter, AdapterError, Harvest, Look, Miss, Remark},
     catalogue::AdapterKind,
     clock::Clock,
-    command::{Action, Command, Outcome},
+    command::{Command, Outcome},
     id::LeafId,
-    reading::{Quality, Reason},
+    pair::PairKind,
     scan::ScanKind,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
 use advert::{Address, Advert};
-use check::{Checked, Sensor};
-use decode::Key;
+use agent::{Agent, Answers};
+use check::{Checked, Sensor, Source};
+use decode::{Key, WANTED};
+use gatt::{Links, News};
 use ladder::{Ladder, Step};
 use leaf::Leaf;
-use radio::{BlueZ, Feed, Radio};
+use radio::{BlueZ, Feed, Radio, Wanted};
 
 /// The row in the catalogue.
 pub const KIND: AdapterKind = AdapterKind {
     name: "ble",
-    summary: "Bluetooth LE sensors: BTHome, Ruuvi, ATC and pvvx, Xiaomi MiBeacon, iBeacon, Eddystone",
+    summary: "Bluetooth LE: sensors that advertise (BTHome, Ruuvi, ATC and pvvx, MiBeacon, beacons, own maps), and GATT devices",
     readme: include_str!("README.md"),
     example: include_str!("example.toml"),
     schema: || schemars::schema_for!(config::RawRadio).into(),
     check: check::check,
     templates: &[],
     scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
+    pair: Some(PairKind { options: pair::options, check: pair::check, run: pair::run }),
 };
 
 /// Most advertisements taken in one read, so that a read is short however full the air is.
 const MOST: usize = 256;
-/// How long a person who looks waits for sensors that have not been heard yet.
-const LOOK: Duration = Duration::from_secs(15);
+/// Misses that are kept while a command is carried out; more say nothing new.
+const MOST_MISSES: usize = 256;
+/// A passkey file holds six digits, and maybe the end of a line.
+const LONGEST_PASSKEY: usize = 16;
 
 /// One radio and the sensors that it listens to.
 struct Ble {
@@ -67,16 +81,39 @@ struct Ble {
     ladder: Ladder,
     /// Heard while waiting, for the next read.
     next: Option<Result<Advert, AdapterError>>,
+    /// Devices that are connected to; `None` where there are none.
+    links: Option<Links>,
+    /// As `next`.
+    news: Option<News>,
+    /// How many devices are connected now.
+    connected: usize,
+    /// Misses of a command's time, for the next read.
+    misses: Vec<Miss>,
+    /// The last steps of the ladder have been told.
+    stalled: bool,
 }
 
 impl Ble {
     fn new(checked: Arc<Checked>, clock: Arc<dyn Clock>) -> Self {
         let radio: Box<dyn Radio> = match checked.radio.starts_with('/') {
             true => Box::new(Feed::new(checked.radio.clone().into())),
-            false => Box::new(BlueZ::new(checked.radio.clone(), checked.bus.clone())),
+            false => Box::new(BlueZ::new(checked.radio.clone(), checked.bus.clone(), checked.passive.then(|| wanted(&checked)))),
         };
         let by_address = checked.sensors.iter().enumerate().map(|(at, sensor)| (sensor.address, at)).collect();
-        Self { checked, clock, radio, leaves: Vec::new(), by_address, ladder: Ladder::new(Instant::now()), next: None }
+        Self {
+            checked,
+            clock,
+            radio,
+            leaves: Vec::new(),
+            by_address,
+            ladder: Ladder::new(Instant::now()),
+            next: None,
+            links: None,
+            news: None,
+            connected: 0,
+            misses: Vec::new(),
+            stalled: false,
+        }
     }
 
     fn due(&self) -> Instant {
@@ -96,19 +133,111 @@ impl Ble {
         self.by_address.get(&advert.address).and_then(|at| self.leaves.get_mut(*at))
     }
 
-    async fn climb(&mut self, step: Step) -> Result<(), AdapterError> {
-        let silence = self.ladder.silence(Instant::now()).as_secs();
-        warn!(radio = %self.checked.radio, ?step, silence_s = silence, "nothing is heard any more");
-        match step {
-            Step::RestartScan => self.radio.restart_scan().await,
-            Step::PowerCycle => self.radio.power_cycle().await,
-            Step::Reopen => Err(AdapterError::Lost {
-                what: format!("Bluetooth adapter {}", self.checked.radio),
-                why: format!(
-                    "nothing heard for {silence} s, although the scan was restarted and the radio switched off and on; unplug it if this stays"
-                ),
-            }),
+    /// What a device's task has told.
+    fn learn(&mut self, news: News, harvest: &mut Harvest) {
+        let now = Instant::now();
+        // Whoever answers shows that the radio works.
+        match news {
+            News::Values(at, fields, stamp) => {
+                self.ladder.heard(now);
+                if let Some(leaf) = self.leaves.get_mut(at) {
+                    leaf.give(fields, now, stamp);
+                }
+            }
+            News::Missed(miss) => {
+                if let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.sensor.id == miss.leaf) {
+                    leaf.forget(&miss.points);
+                }
+                harvest.misses.push(miss);
+            }
+            News::Linked(at, up) => {
+                self.connected = if up { self.connected + 1 } else { self.connected.saturating_sub(1) };
+                if let Some(leaf) = self.leaves.get_mut(at) {
+                    leaf.link(up, now);
+                }
+            }
         }
+    }
+
+    async fn climb(&mut self, step: Step) -> Result<String, AdapterError> {
+        let silence = self.ladder.silence(Instant::now()).as_secs();
+        warn!(radio = %self.checked.radio, silence_s = silence, "nothing is heard any more: {step}");
+        let lost = |why: String| AdapterError::Lost { what: format!("Bluetooth adapter {}", self.checked.radio), why };
+        let mut what = format!("nothing heard for {silence} s: {step}");
+        match step {
+            Step::RestartScan => self.radio.restart_scan().await?,
+            Step::PowerCycle => self.radio.power_cycle().await?,
+            Step::Reset if self.checked.radio.starts_with('/') => self.radio.restart_scan().await?,
+            Step::Reset => match reset::reset(Path::new(reset::SYSFS), &self.checked.radio).await {
+                Ok(()) => return Err(lost(format!("nothing heard for {silence} s: its device was reset"))),
+                Err(error) => {
+                    what = format!("{what}, which is not possible: {error}");
+                    warn!(radio = %self.checked.radio, "{what}");
+                }
+            },
+            Step::Reopen => {
+                return Err(lost(format!(
+                    "nothing heard for {silence} s, although the scan was restarted and the radio switched off and on; unplug it if this stays"
+                )));
+            }
+        }
+        Ok(what)
+    }
+
+    /// Begins to connect to those devices that have characteristics.
+    async fn link(&mut self) -> Result<(), AdapterError> {
+        let Some(host) = self.radio.host().filter(|_| self.checked.sensors.iter().any(|sensor| sensor.gatt.is_some())) else {
+            return Ok(());
+        };
+        let bonds = || self.checked.sensors.iter().filter_map(|sensor| Some((sensor, sensor.gatt.as_ref().filter(|gatt| gatt.bond)?)));
+        if bonds().next().is_some() {
+            let agent = Agent::register(&host).await.map_err(|trouble| AdapterError::Open {
+                what: format!("Bluetooth adapter {}", self.checked.radio),
+                source: std::io::Error::other(format!("pairing: {trouble}")),
+            })?;
+            for (sensor, gatt) in bonds() {
+                let passkey = match &gatt.passkey_file {
+                    Some(path) => Some(secret(path, LONGEST_PASSKEY).await?),
+                    None => None,
+                };
+                agent.answer_for(host.device(sensor.address), Answers::Fixed(passkey));
+            }
+        }
+        self.links = Some(Links::start(&host, &self.checked.sensors, self.checked.connections, &self.clock));
+        Ok(())
+    }
+
+    async fn unlink(&mut self) {
+        if let Some(mut links) = self.links.take() {
+            links.close().await;
+        }
+        (self.news, self.connected) = (None, 0);
+    }
+}
+
+/// What a passive scan listens for: the formats that are known, and what points name themselves.
+fn wanted(checked: &Checked) -> Vec<Wanted> {
+    let points = checked.sensors.iter().flat_map(|sensor| &sensor.points);
+    let own = points.filter_map(|point| match &point.source {
+        Source::Bytes(map) => Some(match map.from {
+            decode::From::Company(company) => Wanted::company(company),
+            decode::From::Service(service) => Wanted::service(service),
+        }),
+        _ => None,
+    });
+    let mut all: Vec<_> = WANTED.into_iter().chain(own).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A small file that holds a secret.
+async fn secret(path: &Path, longest: usize) -> Result<String, AdapterError> {
+    let fail = |source| AdapterError::Open { what: path.display().to_string(), source };
+    let text = tokio::fs::read_to_string(path).await.map_err(fail)?;
+    match text.len() <= longest {
+        true => Ok(text.trim().to_owned()),
+        false => Err(fail(std::io::Error::other("is too long for what it should hold"))),
     }
 }
 
@@ -124,6 +253,7 @@ async fn key_of(sensor: &Sensor) -> Result<Option<Key>, AdapterError> {
 impl Adapter for Ble {
     async fn connect(&mut self) -> Result<(), AdapterError> {
         self.next = None;
+        self.unlink().await;
         let mut keys = Vec::with_capacity(self.checked.sensors.len());
         for sensor in &self.checked.sensors {
             keys.push(key_of(sensor).await?);
@@ -132,22 +262,23 @@ impl Adapter for Ble {
         let now = Instant::now();
         self.leaves = self.checked.sensors.iter().cloned().zip(keys).map(|(sensor, key)| Leaf::new(sensor, key, now)).collect();
         self.ladder = Ladder::new(now);
-        Ok(())
+        self.link().await
     }
 
     async fn ready(&mut self) {
-        if self.next.is_some() {
+        if self.next.is_some() || self.news.is_some() || !self.misses.is_empty() {
             return;
         }
         let due = self.due();
         tokio::select! {
             heard = self.radio.hear() => self.next = Some(heard),
+            news = told(&mut self.links) => self.news = Some(news),
             () = sleep_until(due) => {}
         }
     }
 
     async fn read(&mut self) -> Result<Harvest, AdapterError> {
-        let mut harvest = Harvest::default();
+        let mut harvest = Harvest { misses: std::mem::take(&mut self.misses), ..Harvest::default() };
         let mut taken = 0;
         while let Some(heard) = self.next.take().or_else(|| self.radio.heard().map(Ok)) {
             let advert = heard?;
@@ -161,68 +292,56 @@ impl Adapter for Ble {
                 break;
             }
         }
+        for _ in 0..MOST {
+            let more = || self.links.as_mut().and_then(|links| links.news.try_recv().ok());
+            let Some(news) = self.news.take().or_else(more) else { break };
+            self.learn(news, &mut harvest);
+        }
         let now = Instant::now();
         for leaf in &mut self.leaves {
             harvest.readings.extend(leaf.hand_over(now));
             harvest.misses.extend(leaf.missed(now, self.clock.now()));
         }
-        if let Some(step) = self.ladder.step(now) {
-            self.climb(step).await?;
+        if let Some(step) = self.ladder.step(now, self.connected > 0) {
+            self.stalled |= self.ladder.is_climbing();
+            harvest.remark = match self.climb(step).await {
+                Ok(what) => self.stalled.then_some(Remark::Stalled(what)),
+                Err(error) => {
+                    // What has been read is handed over first.
+                    let what = error.to_string();
+                    self.next = Some(Err(error));
+                    Some(Remark::Stalled(what))
+                }
+            };
+        } else if self.stalled && !self.ladder.is_climbing() {
+            self.stalled = false;
+            harvest.remark = Some(Remark::Recovered);
         }
         Ok(harvest)
     }
 
     async fn execute(&mut self, command: &Command) -> Result<Outcome, AdapterError> {
-        let Some(leaf) = self.leaves.iter().find(|leaf| leaf.sensor.id == command.leaf) else {
-            return Ok(Outcome::Rejected(format!("no device '{}' on this radio", command.leaf)));
-        };
-        let Action::Read(names) = &command.action else {
-            return Ok(Outcome::Rejected("a sensor that advertises takes no commands".to_owned()));
-        };
-        if let Some(unknown) = names.iter().find(|name| !leaf.sensor.points.iter().any(|(point, _)| point == *name)) {
-            return Ok(Outcome::Rejected(format!("'{}' has no point '{unknown}'", command.leaf)));
-        }
-        Ok(Outcome::Rejected("a sensor that advertises cannot be asked; it speaks when it likes".to_owned()))
+        Ok(self.carry_out(command).await)
     }
 
     async fn close(&mut self) {
+        self.unlink().await;
         self.radio.close().await;
     }
 
-    /// Listens until each has been heard, or the time is over.
     async fn look(&mut self, wanted: Option<&LeafId>) -> Result<Vec<Look>, AdapterError> {
-        let (start, mut details) = (Instant::now(), HashMap::new());
-        let asked = |leaf: &Leaf| wanted.is_none_or(|id| leaf.sensor.id == *id);
-        while self.leaves.iter().any(|leaf| asked(leaf) && !leaf.was_heard()) {
-            let Ok(heard) = timeout_at(start + LOOK, self.radio.hear()).await else { break };
-            let mut harvest = Harvest::default();
-            self.take(heard?, &mut harvest);
-            details.extend(harvest.misses.into_iter().map(|miss| (miss.leaf.clone(), miss)));
-        }
-        info!(radio = %self.checked.radio, "listened");
-        let look = |leaf: &Leaf| {
-            let readings = leaf.readings();
-            let line = |(point, field): &(tidegate_core::id::PointName, String)| {
-                let known = readings.iter().find(|reading| reading.point == *point);
-                let miss = details.get(&leaf.sensor.id);
-                let (reason, detail) = match (miss, leaf.was_heard()) {
-                    (Some(miss), _) => (miss.reason.clone(), miss.detail.clone()),
-                    (None, true) => (Reason::Other("no-such-field"), format!("it was heard and says no '{field}'")),
-                    (None, false) => (Reason::Timeout, format!("not heard within {} s", LOOK.as_secs())),
-                };
-                LookLine {
-                    point: point.clone(),
-                    value: known.and_then(|reading| reading.value.clone()),
-                    quality: if known.is_some() { Quality::Good } else { Quality::Bad(reason) },
-                    request: format!("listened for {}", leaf.sensor.address),
-                    raw: leaf.raw(),
-                    detail: if known.is_some() { String::new() } else { detail },
-                    took: start.elapsed(),
-                }
-            };
-            Look { leaf: leaf.sensor.id.clone(), identity: vec![], lines: leaf.sensor.points.iter().map(line).collect() }
-        };
-        Ok(self.leaves.iter().filter(|leaf| asked(leaf)).map(look).collect())
+        self.look_at(wanted).await
+    }
+}
+
+/// What a device's task tells next; never, where there are none.
+async fn told(links: &mut Option<Links>) -> News {
+    match links {
+        Some(links) => match links.news.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

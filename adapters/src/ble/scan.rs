@@ -86,7 +86,7 @@ pub(super) fn run(options: Json, news: Sender<ScanNews>) -> Scanning {
         let name = options.radio.clone().unwrap_or_else(|| "hci0".to_owned());
         let mut radio: Box<dyn Radio> = match name.starts_with('/') {
             true => Box::new(Feed::new(name.clone().into())),
-            false => Box::new(BlueZ::new(name.clone(), options.bus.clone())),
+            false => Box::new(BlueZ::new(name.clone(), options.bus.clone(), None)),
         };
         radio.open().await.map_err(|error| unable(&error))?;
         let heard = tokio::select! {
@@ -98,7 +98,7 @@ pub(super) fn run(options: Json, news: Sender<ScanNews>) -> Scanning {
     })
 }
 
-fn unable(error: &AdapterError) -> ScanError {
+pub(super) fn unable(error: &AdapterError) -> ScanError {
     ScanError::Unable {
         why: error.to_string(),
         next: "see that the radio is there (`bluetoothctl list`), that bluetoothd runs, and that this user may use it".to_owned(),

@@ -64,6 +64,7 @@ pub const KIND: AdapterKind = AdapterKind {
     check: check::check,
     templates: template::ALL,
     scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
+    pair: None,
 };
 
 /// One bus and its units.

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::{message::Class, profile::RawPoint, quantity::Span};
 
+use crate::value::place::{Form, RawOrder};
+
 /// A serial line and the devices on it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -352,11 +354,32 @@ pub(super) enum RawKind {
     Bytes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawOrder {
-    Abcd,
-    Cdab,
-    Badc,
-    Dcba,
+impl RawKind {
+    /// What bytes of this kind hold; `None` for those that only text has.
+    pub(super) fn form(self) -> Option<Form> {
+        Some(match self {
+            RawKind::Number | RawKind::Hex => return None,
+            RawKind::Bool => Form::Bool,
+            RawKind::U8 => Form::U8,
+            RawKind::I8 => Form::I8,
+            RawKind::U16 => Form::U16,
+            RawKind::I16 => Form::I16,
+            RawKind::U24 => Form::U24,
+            RawKind::I24 => Form::I24,
+            RawKind::U32 => Form::U32,
+            RawKind::I32 => Form::I32,
+            RawKind::U48 => Form::U48,
+            RawKind::I48 => Form::I48,
+            RawKind::U64 => Form::U64,
+            RawKind::I64 => Form::I64,
+            RawKind::F16 => Form::F16,
+            RawKind::F32 => Form::F32,
+            RawKind::F64 => Form::F64,
+            RawKind::Bcd16 => Form::Bcd16,
+            RawKind::Bcd32 => Form::Bcd32,
+            RawKind::Bcd64 => Form::Bcd64,
+            RawKind::Text | RawKind::String => Form::String,
+            RawKind::Bytes => Form::Bytes,
+        })
+    }
 }

@@ -63,6 +63,7 @@ pub const KIND: AdapterKind = AdapterKind {
     check: check::check,
     templates: &[],
     scan: Some(ScanKind { options: scan::options, longest: scan::longest, run: scan::run }),
+    pair: None,
 };
 
 /// Polls of a device without an answer after which it is put aside.

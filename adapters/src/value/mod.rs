@@ -5,8 +5,11 @@
 //! Scale, offset and labels are not applied here; that is `normalise`'s.
 
 mod number;
+pub(crate) mod place;
 
 use tidegate_core::reading::Value;
+
+pub use place::{Piece, Spot};
 
 use number::{bcd_from, bcd_into, half_from, half_into, plain};
 

@@ -2,4 +2,7 @@
 
 mod bluez;
 mod cases;
+mod gatt;
+mod passive;
 mod stand_in;
+mod world;

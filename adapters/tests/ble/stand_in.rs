@@ -18,10 +18,12 @@ use dbus::{
     arg::{PropMap, RefArg, Variant},
     blocking::Connection,
     channel::{Channel, MatchingReceiver, Sender},
-    message::MatchRule,
+    message::{MatchRule, MessageType},
 };
 
-const HCI: &str = "/org/bluez/hci0";
+use crate::world::{World, path};
+
+pub(crate) const HCI: &str = "/org/bluez/hci0";
 
 /// A D-Bus daemon in a folder; ends with this.
 pub(crate) struct Bus {
@@ -32,7 +34,8 @@ pub(crate) struct Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        self.daemon.kill().ok();
+        // Its shell ends the daemon when nobody holds this end any more, however that came about.
+        drop(self.daemon.stdin.take());
         self.daemon.wait().ok();
     }
 }
@@ -44,9 +47,11 @@ pub(crate) fn bus() -> Option<Bus> {
     let socket = folder.path().join("bus");
     let configuration = folder.path().join("bus.conf");
     fs::write(&configuration, conf(&socket)).expect("written");
-    let mut command = Command::new("dbus-daemon");
-    command.arg(format!("--config-file={}", configuration.display())).args(["--nofork", "--nopidfile"]).stdin(Stdio::null());
-    let Ok(daemon) = command.spawn() else {
+    let is_there = Command::new("dbus-daemon").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let mut command = Command::new("sh");
+    command.args(["-c", "dbus-daemon \"--config-file=$0\" --nofork --nopidfile </dev/null & cat >/dev/null; kill $! && wait"]);
+    command.arg(&configuration).stdin(Stdio::piped());
+    let Some(daemon) = is_there.then(|| command.spawn().expect("a shell")) else {
         assert!(std::env::var_os("CI").is_none(), "dbus-daemon is not there: tests/run installs it");
         eprintln!("!!! not tested: dbus-daemon is not there");
         return None;
@@ -75,6 +80,12 @@ pub(crate) enum Act {
     Advert(&'static str, Vec<(u16, Vec<u8>)>, Vec<(&'static str, Vec<u8>)>),
     SwitchOff,
     Unplug,
+    /// A device is heard for the first time.
+    Appear(&'static str),
+    /// A device hangs up.
+    HangUp(&'static str),
+    /// A device says a characteristic's new value by itself.
+    Notify(&'static str, u16, Vec<u8>),
 }
 
 /// Something that answers as bluetoothd does, until it is dropped.
@@ -84,6 +95,7 @@ pub(crate) struct Bluetoothd {
     /// Answers nothing any more.
     pub(crate) mute: Arc<AtomicBool>,
     calls: Arc<Mutex<Vec<String>>>,
+    world: Arc<Mutex<World>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -96,34 +108,56 @@ impl Drop for Bluetoothd {
 
 impl Bluetoothd {
     pub(crate) fn start(address: &str) -> Self {
+        Self::with(address, World::default())
+    }
+
+    /// With devices that can be connected to.
+    pub(crate) fn with(address: &str, world: World) -> Self {
         let mut channel = Channel::open_private(address).expect("a bus");
         channel.register().expect("a bus");
         let connection = Connection::from(channel);
         let (end, mute, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (is_mute, log) = (mute.clone(), calls.clone());
+        let world = Arc::new(Mutex::new(world));
+        let (asked, told, played) = (world.clone(), world.clone(), world.clone());
         connection.start_receive(
             MatchRule::new_method_call(),
             Box::new(move |message, connection| {
                 if !is_mute.load(Relaxed) {
-                    answer(&message, connection, &log);
+                    answer(&message, connection, &log, &asked);
                 }
                 true
             }),
         );
+        for kind in [MessageType::MethodReturn, MessageType::Error] {
+            let told = told.clone();
+            connection.start_receive(
+                MatchRule::new().with_type(kind),
+                Box::new(move |message, connection| {
+                    told.lock().expect("no panic").replied(&message, connection);
+                    true
+                }),
+            );
+        }
         connection.request_name("org.bluez", false, true, true).expect("the name");
         let (acts, receiver) = mpsc::channel();
         let over = end.clone();
         let thread = std::thread::spawn(move || {
             while !over.load(Relaxed) {
-                receiver.try_iter().for_each(|act| play(&act, &connection));
+                receiver.try_iter().for_each(|act| play(&act, &connection, &mut played.lock().expect("no panic")));
                 connection.process(Duration::from_millis(5)).ok();
             }
         });
-        Self { acts, end, mute, calls, thread: Some(thread) }
+        Self { acts, end, mute, calls, world, thread: Some(thread) }
     }
 
     pub(crate) fn act(&self, act: Act) {
         self.acts.send(act).expect("it runs");
+    }
+
+    /// Looks at the devices, or changes them.
+    pub(crate) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        look(&mut self.world.lock().expect("no panic"))
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
@@ -131,7 +165,7 @@ impl Bluetoothd {
     }
 }
 
-fn answer(message: &Message, connection: &Connection, log: &Mutex<Vec<String>>) {
+fn answer(message: &Message, connection: &Connection, log: &Mutex<Vec<String>>, world: &Mutex<World>) {
     let member = message.member().map(|m| m.to_string()).unwrap_or_default();
     let known = message.path().is_some_and(|path| &*path == HCI);
     let mut said = member.clone();
@@ -145,6 +179,12 @@ fn answer(message: &Message, connection: &Connection, log: &Mutex<Vec<String>>) 
         said = format!("filter {}", keys.join(" "));
     }
     log.lock().expect("no panic").push(said);
+    if let Some(reply) = world.lock().expect("no panic").answer(message, connection) {
+        reply.into_iter().for_each(|reply| {
+            connection.send(reply).ok();
+        });
+        return;
+    }
     let reply = match known {
         true => message.method_return(),
         false => message.error(&"org.freedesktop.DBus.Error.UnknownObject".into(), c"Method called on an object that doesn't exist"),
@@ -152,7 +192,7 @@ fn answer(message: &Message, connection: &Connection, log: &Mutex<Vec<String>>) 
     connection.send(reply).ok();
 }
 
-fn changed(path: &str, interface: &str, properties: PropMap) -> Message {
+pub(crate) fn changed(path: &str, interface: &str, properties: PropMap) -> Message {
     let path = dbus::Path::new(path).expect("a path");
     Message::signal(&path, &"org.freedesktop.DBus.Properties".into(), &"PropertiesChanged".into()).append3(
         interface,
@@ -161,11 +201,11 @@ fn changed(path: &str, interface: &str, properties: PropMap) -> Message {
     )
 }
 
-fn boxed(value: impl RefArg + 'static) -> Variant<Box<dyn RefArg>> {
+pub(crate) fn boxed(value: impl RefArg + 'static) -> Variant<Box<dyn RefArg>> {
     Variant(Box::new(value))
 }
 
-fn play(act: &Act, connection: &Connection) {
+fn play(act: &Act, connection: &Connection, world: &mut World) {
     let message = match act {
         Act::Advert(address, companies, services) => {
             let mut properties = PropMap::new();
@@ -182,6 +222,15 @@ fn play(act: &Act, connection: &Connection) {
             }
             changed(&format!("{HCI}/dev_{}", address.replace(':', "_")), "org.bluez.Device1", properties)
         }
+        Act::Appear(address) => {
+            world.devices.get_mut(address).expect("known").unknown = false;
+            let root = dbus::Path::new("/").expect("a path");
+            let interfaces = std::collections::HashMap::from([("org.bluez.Device1".to_owned(), PropMap::new())]);
+            Message::signal(&root, &"org.freedesktop.DBus.ObjectManager".into(), &"InterfacesAdded".into())
+                .append2(dbus::Path::new(path(address)).expect("a path"), interfaces)
+        }
+        Act::HangUp(address) => return world.devices.get_mut(address).expect("known").hang_up(address, connection),
+        Act::Notify(address, uuid, value) => return world.notify(address, *uuid, value.clone(), connection),
         Act::SwitchOff => {
             let off = PropMap::from([("Powered".to_owned(), boxed(false))]);
             changed(HCI, "org.bluez.Adapter1", off)

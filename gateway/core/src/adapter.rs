@@ -84,8 +84,19 @@ pub struct Harvest {
     pub messages: Vec<Message>,
     /// What was asked for and did not come.
     pub misses: Vec<Miss>,
+    /// What the adapter has to say of its bus.
+    pub remark: Option<Remark>,
     /// For leaves that wait for an acknowledgement: signed once all of the above is durable.
     pub receipt: Option<Receipt>,
+}
+
+/// What an adapter does by itself about a bus that is open and does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// Nothing comes any more, and a step was taken: which, in words.
+    Stalled(String),
+    /// It works again.
+    Recovered,
 }
 
 /// A leaf, or some of its points, that gave no value. News, not an error.

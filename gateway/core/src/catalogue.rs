@@ -7,7 +7,9 @@ use std::{fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
-use crate::{adapter::Adapter, clock::Clock, id::LeafId, problem::Problems, profile::LeafProfile, scan::ScanKind, upstream::Upstream};
+use crate::{
+    adapter::Adapter, clock::Clock, id::LeafId, pair::PairKind, problem::Problems, profile::LeafProfile, scan::ScanKind, upstream::Upstream,
+};
 
 /// Makes an adapter; may be called again after a failure.
 pub type BuildAdapter = Arc<dyn Fn(Arc<dyn Clock>) -> Box<dyn Adapter> + Send + Sync>;
@@ -43,6 +45,8 @@ pub struct AdapterKind {
     pub templates: &'static [Template],
     /// How to search for devices of this kind; `None` where there is no way to.
     pub scan: Option<ScanKind>,
+    /// How to pair with a device of this kind; `None` where there is nothing to pair.
+    pub pair: Option<PairKind>,
 }
 
 /// A checked adapter, ready to be made as often as needed.

@@ -55,6 +55,10 @@ catalogue! {
     BusDown = "bus-down", Warning, "Bus not reachable",
         "The device server or serial adapter is off, unplugged, or its address is wrong.",
         "Check power, cable and address; Tidegate keeps trying.";
+    /// A bus is open and nothing comes.
+    BusStalled = "bus-stalled", Warning, "Nothing is heard any more",
+        "The radio or its firmware hangs, its antenna came off, or all sensors are gone at once.",
+        "Tidegate restarts the scan, then the radio, step by step. If it stays: unplug the radio, try another USB port, away from USB 3 and Wi-Fi.";
     /// A leaf does not answer.
     LeafSilent = "leaf-silent", Warning, "Device does not answer",
         "It is off, its unit number or line settings differ, or the wiring is broken.",
@@ -127,7 +131,7 @@ catalogue! {
 
 impl Condition {
     /// What can be wrong with an adapter.
-    pub const OF_ADAPTER: &[Condition] = &[Condition::BusDown];
+    pub const OF_ADAPTER: &[Condition] = &[Condition::BusDown, Condition::BusStalled];
     /// With a leaf.
     pub const OF_LEAF: &[Condition] = &[Condition::LeafSilent, Condition::LeafGarbled, Condition::LeafRefuses, Condition::MessageRejected];
     /// With an upstream.

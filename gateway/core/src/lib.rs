@@ -20,6 +20,7 @@ pub mod guard;
 pub mod health;
 pub mod id;
 pub mod message;
+pub mod pair;
 pub mod problem;
 pub mod profile;
 pub mod quantity;

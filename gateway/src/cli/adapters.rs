@@ -1,6 +1,6 @@
-//! `tidegate adapters`: the kinds, from the catalogue's rows; and `tidegate adapters scan`.
+//! `tidegate adapters`: the kinds, from the catalogue's rows; `tidegate adapters scan` and `tidegate adapters pair`.
 
-use super::{complain, output::table, say, scan};
+use super::{complain, output::table, pair, say, scan};
 use crate::exit::Exit;
 
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,15 @@ pub(super) struct Args {
 enum Action {
     /// Search for devices of a kind, changing nothing; Ctrl-C ends the search.
     Scan(scan::Args),
+    /// Pair with a device that wants to be known before it talks.
+    Pair(pair::Args),
 }
 
 pub(super) fn adapters(args: &Args) -> Exit {
-    if let Some(Action::Scan(args)) = &args.action {
-        return super::block_on(scan::scan(args, crate::kinds()));
+    match &args.action {
+        Some(Action::Scan(args)) => return super::block_on(scan::scan(args, crate::kinds())),
+        Some(Action::Pair(args)) => return super::block_on(pair::pair(args, crate::kinds())),
+        None => {}
     }
     let kinds = crate::kinds();
     let Some(kind) = args.kind.as_deref() else {

@@ -8,6 +8,7 @@ mod inbox;
 mod keep;
 mod logging;
 mod output;
+mod pair;
 mod queue;
 mod read;
 mod remote;

@@ -78,7 +78,7 @@ fn scanner(name: &str, kinds: &[AdapterKind]) -> Result<ScanKind, String> {
 }
 
 /// `KEY=VALUE` each; numbers and `true`/`false` are what they look like, everything else is text.
-fn options(given: &[String]) -> Option<Json> {
+pub(super) fn options(given: &[String]) -> Option<Json> {
     let mut options = Map::new();
     for pair in given {
         let (key, value) = pair.split_once('=')?;

@@ -202,6 +202,7 @@ impl Service {
             readme: kind.readme.to_owned(),
             example: kind.example.to_owned(),
             scan: kind.scan.map(|scan| (scan.options)()),
+            pair: kind.pair.map(|pair| (pair.options)()),
         });
         let upstreams = self.ends.kinds.upstreams.iter().map(|kind| KindView {
             name: kind.name.to_owned(),
@@ -209,6 +210,7 @@ impl Service {
             readme: String::new(),
             example: kind.example.to_owned(),
             scan: None,
+            pair: None,
         });
         KindsView { adapters: adapters.collect(), upstreams: upstreams.collect() }
     }

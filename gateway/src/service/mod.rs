@@ -13,6 +13,7 @@ mod edit;
 mod facts;
 mod gauge;
 mod hub;
+mod pair;
 mod scan;
 mod secret;
 mod system;
@@ -107,6 +108,7 @@ pub struct Service {
     trial: trial::Trials,
     consumers: consumer::Desk,
     scans: scan::Desk,
+    pairings: pair::Bench,
     /// Held while the machine is looked over.
     checking: Mutex<()>,
 }
@@ -124,6 +126,7 @@ impl Service {
             trial: trial::Trials::new(&state_dir),
             consumers: consumer::Desk::default(),
             scans: scan::Desk::default(),
+            pairings: pair::Bench::default(),
             checking: Mutex::default(),
             ends,
         }))

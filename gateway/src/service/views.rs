@@ -193,6 +193,7 @@ impl Service {
                 messages: row.messages.load(Relaxed),
                 rejected: row.rejected.load(Relaxed),
                 silent_devices: row.silent.load(Relaxed),
+                recoveries: row.recoveries.load(Relaxed),
                 devices: facts.leaves,
             }
         };

@@ -46,8 +46,9 @@ const EVENTS: usize = 64;
 /// How often the state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Health entries that count as worse when they are there after a trial and were not before it.
-const TROUBLES: [&str; 10] = [
+const TROUBLES: [&str; 11] = [
     "bus-down",
+    "bus-stalled",
     "leaf-silent",
     "leaf-garbled",
     "leaf-refuses",

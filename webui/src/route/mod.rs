@@ -11,6 +11,7 @@ mod hub;
 mod live;
 mod log;
 mod overview;
+mod pair;
 mod scan;
 mod system;
 mod template;
@@ -112,6 +113,9 @@ fn api() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(scan::estimate))
         .routes(routes!(scan::scans, scan::start))
         .routes(routes!(scan::scan, scan::end))
+        .routes(routes!(pair::start))
+        .routes(routes!(pair::pairing, pair::end))
+        .routes(routes!(pair::answer))
         .routes(routes!(template::templates))
         .routes(routes!(template::recognise))
         .routes(routes!(system::backup))

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Longest wait for news.
-const MOST_WAIT: u8 = 30;
+pub(super) const MOST_WAIT: u8 = 30;
 
 fn no_scan(id: &str) -> Problem {
     Problem::not_found(format!("there is no search '{id}'")).next("it may be forgotten: begin another one")

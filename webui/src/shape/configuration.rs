@@ -291,6 +291,9 @@ pub struct KindView {
     /// JSON Schema of the options of its search; null when it has none.
     #[schema(value_type = Option<Object>)]
     pub scan: Option<Json>,
+    /// How one pairs with a device of this kind: JSON Schema of the options; null where there is nothing to pair.
+    #[schema(value_type = Option<Object>)]
+    pub pair: Option<Json>,
 }
 
 /// An upstream to be tried: one that is configured, or a proposed section.

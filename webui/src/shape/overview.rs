@@ -153,6 +153,8 @@ pub struct AdapterView {
     pub rejected: u64,
     /// Devices that do not answer now.
     pub silent_devices: u64,
+    /// Steps that were taken because nothing came although the bus was open, such as switching a radio off and on.
+    pub recoveries: u64,
     /// Devices on it.
     pub devices: usize,
 }

@@ -6,6 +6,7 @@ mod archive;
 mod commands;
 mod consumer;
 mod hub;
+mod pair;
 mod scan;
 mod system;
 mod templates;
@@ -16,6 +17,7 @@ pub use archive::{Archive, Exported};
 pub use commands::Commands;
 pub use consumer::{Consumer, Consumers};
 pub use hub::HubDesk;
+pub use pair::Pairings;
 pub use scan::Scans;
 pub use system::System;
 pub use templates::Templates;
@@ -23,6 +25,6 @@ pub use views::{About, Values, Views, Watch};
 pub use workshop::Workshop;
 
 /// Everything together.
-pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System + Templates {}
+pub trait Site: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + Pairings + System + Templates {}
 
-impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + System + Templates> Site for T {}
+impl<T: Views + Archive + Workshop + Commands + HubDesk + Consumers + Scans + Pairings + System + Templates> Site for T {}

@@ -6,14 +6,16 @@
 mod atc;
 mod beacon;
 mod bthome;
+mod map;
 mod mibeacon;
 mod ruuvi;
 mod seal;
 
 use tidegate_core::reading::Value;
 
-use super::advert::Advert;
+use super::{advert::Advert, radio::Wanted};
 
+pub use map::{From, Map};
 pub use seal::{Counter, Key};
 
 /// One value of an advertisement.
@@ -88,6 +90,16 @@ fn is_number(text: &str) -> bool {
 fn over(n: i64, by: i64) -> Value {
     if by == 1 { Value::Int(n) } else { Value::Float(n as f64 / by as f64) }
 }
+
+/// What the formats that are known are carried in.
+pub(super) const WANTED: [Wanted; 6] = [
+    Wanted::service(bthome::SERVICE),
+    Wanted::service(mibeacon::SERVICE),
+    Wanted::service(atc::SERVICE),
+    Wanted::service(beacon::EDDYSTONE),
+    Wanted::company(ruuvi::COMPANY),
+    Wanted::company(beacon::APPLE),
+];
 
 /// The format that an advertisement is in, as people call it; `None` when it is none of ours.
 pub fn format_of(advert: &Advert) -> Option<&'static str> {

@@ -1,10 +1,10 @@
-//! BlueZ over D-Bus: scans actively on one adapter and takes advertisements from the signals about its devices.
+//! BlueZ over D-Bus: scans on one adapter, actively or passively, and takes advertisements from the signals about its devices.
 //!
 //! One connection of our own, so that its end is the end of a task that we hold. Every call has a time limit. bluetoothd
 //! restarting, its adapter vanishing or being switched off, and the end of the bus are each noticed by a signal and end
 //! the radio with words; whoever drives it opens it again. What BlueZ remembers of earlier days is not taken for news: only signals count.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::HashMap, io};
 
 use async_trait::async_trait;
 use dbus::{
@@ -12,18 +12,17 @@ use dbus::{
     arg::{PropMap, RefArg, Variant, prop_cast},
     channel::Channel,
     message::MatchRule,
-    nonblock::{MsgMatch, Proxy, SyncConnection, stdintf::org_freedesktop_dbus::Properties},
+    nonblock::{MsgMatch, SyncConnection},
 };
 use dbus_tokio::connection::{IOResource, from_channel};
 use tidegate_core::adapter::AdapterError;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use super::{CALL, Radio};
-use crate::ble::advert::{Address, Advert};
-
-const BLUEZ: &str = "org.bluez";
-const ADAPTER: &str = "org.bluez.Adapter1";
-const DEVICE: &str = "org.bluez.Device1";
+use super::{CALL, Radio, Wanted, monitor::Monitor};
+use crate::ble::{
+    advert::{Address, Advert},
+    host::{ADAPTER, BLUEZ, CHARACTERISTIC, DEVICE, Host, Signal, boxed},
+};
 
 /// Adverts that wait to be taken. 200 sensors say so many in five seconds; beyond that the oldest news is not worth keeping.
 const WAITING: usize = 1000;
@@ -41,14 +40,17 @@ pub(in crate::ble) struct BlueZ {
     name: String,
     /// A bus other than the system's.
     bus: Option<String>,
+    /// What is listened for passively; `None` for an active scan.
+    passive: Option<Vec<Wanted>>,
     open: Option<Open>,
     gone: Option<&'static str>,
 }
 
 struct Open {
-    connection: Arc<SyncConnection>,
+    host: Host,
     driver: JoinHandle<()>,
     heard: mpsc::Receiver<Heard>,
+    monitor: Option<Monitor>,
     /// Kept: a dropped match hears nothing.
     _matches: Vec<MsgMatch>,
 }
@@ -66,8 +68,8 @@ impl Drop for Open {
 }
 
 impl BlueZ {
-    pub(in crate::ble) fn new(name: String, bus: Option<String>) -> Self {
-        Self { name, bus, open: None, gone: None }
+    pub(in crate::ble) fn new(name: String, bus: Option<String>, passive: Option<Vec<Wanted>>) -> Self {
+        Self { name, bus, passive, open: None, gone: None }
     }
 
     fn path(&self) -> String {
@@ -80,6 +82,8 @@ impl BlueZ {
             "bluetoothd does not run: systemctl start bluetooth"
         } else if text.contains("AccessDenied") || text.contains("NotAuthorized") || text.contains("rejected") {
             "no permission: put the user into the group bluetooth"
+        } else if text.contains("scan passively") || text.contains("the monitor") {
+            return AdapterError::Open { what: format!("Bluetooth adapter {}", self.name), source: io::Error::other(text) };
         } else if text.contains("UnknownObject") || text.contains("UnknownMethod") || text.contains("doesn't exist") {
             "no such Bluetooth adapter: is it plugged in? See `bluetoothctl list`, or `rfkill list` when it is blocked"
         } else if text.contains("FileNotFound") || text.contains("Failed to connect") {
@@ -94,33 +98,40 @@ impl BlueZ {
         AdapterError::Lost { what: format!("Bluetooth adapter {}", self.name), why: why.to_string() }
     }
 
-    fn proxy(&self) -> Result<Proxy<'static, Arc<SyncConnection>>, AdapterError> {
-        let open = self.open.as_ref().ok_or_else(|| self.lost("not open"))?;
-        Ok(Proxy::new(BLUEZ, self.path(), CALL, open.connection.clone()))
+    fn on(&self) -> Result<&Host, AdapterError> {
+        self.open.as_ref().map(|open| &open.host).ok_or_else(|| self.lost("not open"))
     }
 
-    /// A call with a limit of our own as well: libdbus keeps its limit only while the connection lives.
     async fn call(&self, method: &'static str) -> Result<(), AdapterError> {
-        let proxy = self.proxy()?;
-        let call = timeout(CALL, proxy.method_call::<(), _, _, _>(ADAPTER, method, ()));
-        call.await.map_err(|_| self.cannot(format!("{method}: no answer within {} s", CALL.as_secs())))?.map_err(|e| self.cannot(e))
+        let host = self.on()?;
+        host.call::<(), _>(&host.adapter, ADAPTER, method, (), CALL).await.map_err(|trouble| self.cannot(trouble))
     }
 
     async fn power(&self, on: bool) -> Result<(), AdapterError> {
-        let proxy = self.proxy()?;
-        let set = timeout(CALL, proxy.set(ADAPTER, "Powered", on));
-        set.await.map_err(|_| self.cannot("Powered: no answer"))?.map_err(|e| self.cannot(e))
+        let host = self.on()?;
+        let set = host.call::<(), _>(&host.adapter, "org.freedesktop.DBus.Properties", "Set", (ADAPTER, "Powered", Variant(on)), CALL);
+        set.await.map_err(|trouble| self.cannot(trouble))
     }
 
     async fn scan(&self) -> Result<(), AdapterError> {
-        let proxy = self.proxy()?;
-        let mut filter = PropMap::new();
-        filter.insert("Transport".to_owned(), Variant(Box::new("le".to_owned()) as Box<dyn RefArg>));
-        // Sensors say new values under the same address: without this BlueZ passes on only the first.
-        filter.insert("DuplicateData".to_owned(), Variant(Box::new(true)));
-        let set = timeout(CALL, proxy.method_call::<(), _, _, _>(ADAPTER, "SetDiscoveryFilter", (filter,)));
-        set.await.map_err(|_| self.cannot("SetDiscoveryFilter: no answer"))?.map_err(|e| self.cannot(e))?;
+        let host = self.on()?;
+        if let Some(monitor) = self.open.as_ref().and_then(|open| open.monitor.as_ref()) {
+            return monitor.begin(host).await.map_err(|trouble| self.cannot(trouble));
+        }
+        // Sensors say new values under the same address: without duplicates BlueZ passes on only the first.
+        let filter = PropMap::from([("Transport".to_owned(), boxed("le".to_owned())), ("DuplicateData".to_owned(), boxed(true))]);
+        let set = host.call::<(), _>(&host.adapter, ADAPTER, "SetDiscoveryFilter", (filter,), CALL);
+        set.await.map_err(|trouble| self.cannot(trouble))?;
         self.call("StartDiscovery").await
+    }
+
+    /// Not scanning any more is what is wanted: that nothing was to be stopped is no trouble.
+    async fn stop(&self) {
+        match self.open.as_ref().map(|open| (&open.host, &open.monitor)) {
+            Some((host, Some(monitor))) => monitor.end(host).await,
+            Some((_, None)) => drop(self.call("StopDiscovery").await),
+            None => {}
+        }
     }
 
     async fn connect(&mut self) -> Result<(), AdapterError> {
@@ -139,12 +150,14 @@ impl BlueZ {
             resource.await;
             ended.send(Heard::Gone("D-Bus is gone")).await.ok();
         });
-        let mut open = Open { connection, driver, heard, _matches: Vec::new() };
+        let host = Host::new(connection.clone(), self.path());
+        let mut open = Open { host: host.clone(), driver, heard, monitor: None, _matches: Vec::new() };
+        open.monitor = self.passive.as_ref().map(|wanted| Monitor::export(&host, wanted));
         for rule in self.rules() {
-            let added = timeout(CALL, open.connection.add_match(rule)).await.map_err(|_| self.cannot("AddMatch: no answer"))?;
-            let (tell, path) = (tell.clone(), self.path());
+            let added = timeout(CALL, connection.add_match(rule)).await.map_err(|_| self.cannot("AddMatch: no answer"))?;
+            let (tell, host) = (tell.clone(), host.clone());
             open._matches.push(added.map_err(|e| self.cannot(e))?.msg_cb(move |message| {
-                if let Some(heard) = understand(&message, &path) {
+                if let Some(heard) = understand(&message, &host) {
                     // Full: somebody floods the air. What is lost is one of many that say the same.
                     tell.try_send(heard).ok();
                 }
@@ -201,8 +214,7 @@ impl Radio for BlueZ {
     }
 
     async fn restart_scan(&mut self) -> Result<(), AdapterError> {
-        // Not scanning any more is what is wanted.
-        self.call("StopDiscovery").await.ok();
+        self.stop().await;
         self.scan().await
     }
 
@@ -220,21 +232,38 @@ impl Radio for BlueZ {
 
     async fn close(&mut self) {
         if self.open.is_some() && self.gone.is_none() {
-            self.call("StopDiscovery").await.ok();
+            self.stop().await;
         }
         self.open = None;
         self.gone = None;
     }
+
+    fn host(&self) -> Option<Host> {
+        self.open.as_ref().map(|open| open.host.clone())
+    }
 }
 
 /// What a signal means for us; `None` when nothing.
-fn understand(message: &Message, adapter: &str) -> Option<Heard> {
+fn understand(message: &Message, host: &Host) -> Option<Heard> {
+    let adapter = host.adapter.as_str();
     match &*message.member()? {
         "PropertiesChanged" => {
             let (interface, changed): (String, PropMap) = message.read2().ok()?;
             let path = message.path()?.to_string();
             match interface.as_str() {
-                DEVICE => advert(&path, adapter, &changed).map(Heard::Advert),
+                DEVICE => {
+                    host.tell(&path, || {
+                        let connected = prop_cast::<bool>(&changed, "Connected").map(|up| Signal::Connected(*up));
+                        let resolved = prop_cast::<bool>(&changed, "ServicesResolved").map(|all| Signal::Resolved(*all));
+                        connected.into_iter().chain(resolved).collect()
+                    });
+                    advert(&path, adapter, &changed).map(Heard::Advert)
+                }
+                CHARACTERISTIC => {
+                    let value = changed.get("Value").map(|Variant(value)| bytes(value));
+                    host.tell(&path, || value.map(|value| Signal::Value(path.clone(), value)).into_iter().collect());
+                    None
+                }
                 ADAPTER if path == adapter && prop_cast::<bool>(&changed, "Powered") == Some(&false) => {
                     Some(Heard::Gone("it was switched off"))
                 }
@@ -243,7 +272,9 @@ fn understand(message: &Message, adapter: &str) -> Option<Heard> {
         }
         "InterfacesAdded" => {
             let (path, interfaces): (dbus::Path<'_>, HashMap<String, PropMap>) = message.read2().ok()?;
-            advert(&path, adapter, interfaces.get(DEVICE)?).map(Heard::Advert)
+            let device = interfaces.get(DEVICE)?;
+            host.tell(&path, || vec![Signal::Here]);
+            advert(&path, adapter, device).map(Heard::Advert)
         }
         "InterfacesRemoved" => {
             let (path, interfaces): (dbus::Path<'_>, Vec<String>) = message.read2().ok()?;

@@ -2,16 +2,18 @@
 
 mod bluez;
 mod feed;
+mod monitor;
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use tidegate_core::adapter::AdapterError;
 
-use super::advert::Advert;
+use super::{advert::Advert, host::Host};
 
 pub(super) use bluez::BlueZ;
 pub(super) use feed::Feed;
+pub(super) use monitor::Wanted;
 
 /// No call to the radio or to the daemon behind it takes longer: BlueZ answers in milliseconds or not at all.
 pub(super) const CALL: Duration = Duration::from_secs(10);
@@ -29,6 +31,10 @@ pub(super) trait Radio: Send + fmt::Debug {
     async fn restart_scan(&mut self) -> Result<(), AdapterError>;
     /// Off and on again, then listens. Bounded.
     async fn power_cycle(&mut self) -> Result<(), AdapterError>;
+    /// Through which devices can be connected to, while it is open; `None` where that cannot be.
+    fn host(&self) -> Option<Host> {
+        None
+    }
     /// Lets go.
     async fn close(&mut self);
 }

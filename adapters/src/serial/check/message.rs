@@ -11,14 +11,13 @@ use tidegate_core::{
 
 use super::{
     super::{
-        config::{RawDevice, RawKind, RawMessage, RawOrder, RawParser, RawSerialPoint},
+        config::{RawDevice, RawKind, RawMessage, RawParser, RawSerialPoint},
         device::{Asked, Message, Write},
         parse::{At, Field, Fix, Parser, Path, Pattern, Piece, Scalar, Spot, Type},
         template::{self, Template},
     },
     interval,
 };
-use crate::value::{Kind, Order, Shape};
 
 /// A compiled expression may take this much memory: enough for any message, too little for a hostile one to matter.
 const MOST_REGEX: usize = 256 * 1024;
@@ -358,21 +357,7 @@ fn piece(raw: &RawSerialPoint, problems: &mut Problems) -> Option<Piece> {
         return None;
     };
     let spot = Spot { offset: at.unsigned_abs() as usize, from_end: at < 0 };
-    let order = match raw.order.unwrap_or(RawOrder::Abcd) {
-        RawOrder::Abcd => Order::Abcd,
-        RawOrder::Cdab => Order::Cdab,
-        RawOrder::Badc => Order::Badc,
-        RawOrder::Dcba => Order::Dcba,
-    };
-    let number = |kind: Kind| Piece::Number(spot, Shape { kind, order });
-    let whole = |words: u8, signed: bool| number(Kind::Whole { words, signed });
-    let length = |problems: &mut Problems| {
-        let length = raw.length.filter(|length| *length > 0).map(usize::from);
-        if length.is_none() {
-            problems.key("length").error("is missing", "write how many bytes it takes");
-        }
-        length
-    };
+    let length = raw.length.filter(|length| *length > 0).map(usize::from);
     let piece = match (raw.kind, raw.bit) {
         (None | Some(RawKind::Bool), Some(bit)) => Piece::Bit(spot, bit),
         (Some(_), Some(_)) => {
@@ -383,29 +368,13 @@ fn piece(raw: &RawSerialPoint, problems: &mut Problems) -> Option<Piece> {
             problems.key("type").error("is missing", "write what the bytes hold, such as \"u16\"");
             return None;
         }
-        (Some(kind), None) => match kind {
-            RawKind::Bool => Piece::Flag(spot),
-            RawKind::U8 | RawKind::Number | RawKind::Hex => Piece::Byte(spot, false),
-            RawKind::I8 => Piece::Byte(spot, true),
-            RawKind::U16 => whole(1, false),
-            RawKind::I16 => whole(1, true),
-            RawKind::U24 => Piece::Three(spot, false, order),
-            RawKind::I24 => Piece::Three(spot, true, order),
-            RawKind::U32 => whole(2, false),
-            RawKind::I32 => whole(2, true),
-            RawKind::U48 => whole(3, false),
-            RawKind::I48 => whole(3, true),
-            RawKind::U64 => whole(4, false),
-            RawKind::I64 => whole(4, true),
-            RawKind::F16 => number(Kind::F16),
-            RawKind::F32 => number(Kind::F32),
-            RawKind::F64 => number(Kind::F64),
-            RawKind::Bcd16 => number(Kind::Bcd { words: 1 }),
-            RawKind::Bcd32 => number(Kind::Bcd { words: 2 }),
-            RawKind::Bcd64 => number(Kind::Bcd { words: 4 }),
-            RawKind::Text | RawKind::String => Piece::Text(spot, length(problems)?),
-            RawKind::Bytes => Piece::Bytes(spot, length(problems)?),
-        },
+        (Some(kind), None) => {
+            let Some(piece) = kind.form()?.at(spot, raw.order.unwrap_or_default().order(), length) else {
+                problems.key("length").error("is missing", "write how many bytes it takes");
+                return None;
+            };
+            piece
+        }
     };
     let is_list = matches!(piece, Piece::Text(..) | Piece::Bytes(..));
     if raw.length.is_some() && !is_list {

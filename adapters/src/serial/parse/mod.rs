@@ -4,7 +4,6 @@
 //! message's points is a value, a reason why there is none, or not in this frame at all. Zero, false and the empty
 //! text are values.
 
-mod layout;
 mod nmea;
 mod scalar;
 #[cfg(test)]
@@ -19,7 +18,7 @@ use tidegate_core::{
 
 use super::frame::Frame;
 
-pub use layout::{Piece, Spot};
+pub use crate::value::{Piece, Spot};
 pub use nmea::Fix;
 pub use scalar::{Scalar, Type};
 pub use text::Path;

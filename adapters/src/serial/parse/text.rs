@@ -8,7 +8,7 @@ use tidegate_core::reading::{Reason, Value};
 
 use super::{
     super::frame::Frame,
-    At, Field, Got, Parser, layout, nmea,
+    At, Field, Got, Parser, nmea,
     scalar::{Scalar, Type},
 };
 
@@ -93,7 +93,7 @@ impl<'a> Source<'a> {
             (Source::Json(json), At::Path(path)) => path.find(json).map(|found| from_json(found, field.scalar)),
             (Source::Columns(columns), At::Column(at)) => columns.get(*at).map(|column| text(column)),
             (Source::Pairs(pairs), At::Key(key)) => pairs.get(key.as_slice()).map(|value| text(value)),
-            (Source::Bytes(body), At::Bytes(piece)) => layout::read(piece, body),
+            (Source::Bytes(body), At::Bytes(piece)) => piece.read(body).map(|found| found.map_err(|_| Reason::NotAValue)),
             (Source::Nmea(sentence), At::Fix(fix)) => sentence.get(*fix),
             _ => None,
         }

@@ -29,6 +29,7 @@ const LINE: AdapterKind = AdapterKind {
     check: line,
     templates: &[],
     scan: None,
+    pair: None,
 };
 
 /// A kind whose keys are all allowed.
@@ -48,6 +49,7 @@ const WIDE: AdapterKind = AdapterKind {
     },
     templates: &[],
     scan: None,
+    pair: None,
 };
 
 const BROKER: UpstreamKind = UpstreamKind { name: "broker", summary: "A broker", example: "", schema: schema::<Broker>, check: broker };

@@ -113,3 +113,43 @@ async fn what_makes_no_sense_is_named_and_who_may_only_look_may_not_search() {
     .await;
     assert!(scan["why"].as_str().is_some_and(|why| why.contains("/dev/nowhere")), "{scan}");
 }
+
+#[tokio::test]
+async fn a_pairing_that_cannot_be_is_refused_beside_its_field_and_one_without_a_radio_says_why() {
+    let house = house().await;
+    let cookie = house.claim().await;
+    let kinds = house.page(&cookie, "GET", "/kinds", Json::Null).await.json();
+    let able: Vec<_> =
+        kinds["adapters"].as_array().into_iter().flatten().filter(|kind| kind["pair"].is_object()).map(|kind| &kind["name"]).collect();
+    assert_eq!(able, ["ble"]);
+    let begin = |options: Json| json!({ "kind": "ble", "options": options });
+    for (request, field) in [
+        (json!({ "kind": "modbus" }), "kind"),
+        (begin(json!({ "address": "somewhere" })), "options.address"),
+        (begin(json!({ "address": "A4:C1:38:8D:18:B2", "bus": "unixexec:path=/bin/sh" })), "options.bus"),
+    ] {
+        let refused = house.page(&cookie, "POST", "/pairings", request).await;
+        assert_eq!((refused.status, &refused.json()["fields"][0]["path"]), (422, &json!(field)));
+    }
+    let nowhere = house.etc.join("no-bus");
+    let request = begin(json!({ "address": "A4:C1:38:8D:18:B2", "bus": format!("unix:path={}", nowhere.display()) }));
+    let begun = house.page(&cookie, "POST", "/pairings", request).await;
+    assert_eq!((begun.status, &begun.json()["who"]), (201, &json!("ada")), "{begun:?}");
+    let at = format!("/pairings/{}", begun.json()["id"].as_str().expect("an id"));
+    let mut pairing = Json::Null;
+    until(async || {
+        pairing = house
+            .page(&cookie, "GET", &format!("{at}?wait_s=1&seen={}", pairing["revision"].as_u64().unwrap_or(0)), Json::Null)
+            .await
+            .json();
+        pairing["state"] != "running"
+    })
+    .await;
+    assert_eq!(pairing["state"], "failed");
+    assert!(pairing["why"].as_str().is_some_and(|why| why.contains("no D-Bus")), "{pairing}");
+    let answer = house.page(&cookie, "POST", &format!("{at}/answer"), json!({ "passkey": "123456" })).await;
+    assert_eq!(answer.code(), "busy", "it asks nothing");
+    assert_eq!(house.page(&cookie, "POST", &format!("{at}/answer"), json!({ "passkey": "12 3" })).await.status, 422);
+    assert_eq!(house.page(&cookie, "DELETE", &at, Json::Null).await.status, 204);
+    assert_eq!(house.page(&cookie, "GET", &at, Json::Null).await.code(), "not-found");
+}

@@ -61,6 +61,7 @@ export type Adapter = {
   messages: number;
   rejected: number;
   silent_devices: number;
+  recoveries: number;
   devices: number;
 };
 export type Overview = {
@@ -242,7 +243,7 @@ export type Backup = { gateway: string; made: string; files: Record<string, stri
 export type Network = { host: string; addresses: string[]; interfaces: string[]; routed: boolean; name_servers: string[] };
 export type Certificate = { own: boolean; file: string; subject: string; names: string[]; fingerprint: string; until: string };
 export type CheckSeen = { code: string; verdict: "fine" | "skipped" | "note" | "warning" | "error"; subject: string; seen: string; title: string; cause: string; next: string };
-export type Kind = { name: string; summary: string; readme: string; example: string; scan: Json };
+export type Kind = { name: string; summary: string; readme: string; example: string; scan: Json; pair: Json };
 export type Template = {
   name: string;
   packaged: boolean;
@@ -275,6 +276,17 @@ export type Scan = {
   revision: number;
   found: Finding[];
   more: number;
+};
+export type Pairing = {
+  id: string;
+  kind: string;
+  options: { [key: string]: Json };
+  who: string;
+  state: "running" | "paired" | "stopped" | "failed";
+  why: string | null;
+  what: string;
+  question: { ask: "passkey" } | { ask: "show" | "same"; digits: string } | null;
+  revision: number;
 };
 export type Kinds = { adapters: Kind[]; upstreams: Kind[] };
 export type Tested = { ok: boolean; steps: { step: string; ok: boolean; detail: string; took_ms: number }[] };

@@ -1,7 +1,7 @@
 // Searches: a device on the network, a sensor on the air, and a search that somebody ends.
 
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { accessible, binary, check, claim, codeOf, fits, folder, freePort, open, picture, shot, start, until } from "./harness.mjs";
 import { device } from "./setup.mjs";
 
@@ -16,6 +16,44 @@ function receiver(path) {
 }
 
 export const stories = {
+  "a device is paired from the page with the digits that it shows": async (chrome) => {
+    const site = folder();
+    const port = await freePort();
+    const base = `http://127.0.0.1:${port}`;
+    site.write("tidegate.toml", `config_version = 1\n\n[gateway]\nid = "gw-01"\nstate_dir = "${site.path}/state"\n\n[web]\nlisten = "127.0.0.1:${port}"\ntls = false\n\n[clock]\nwait = "0s"\n`);
+    const gateway = start(binary, ["run", "--config", site.path]);
+    const bluetoothd = start(join(dirname(binary), "examples/bluetoothd"), []);
+    await until("the bus", () => bluetoothd.said.includes("unix:path="));
+    const bus = /unix:path=\S+/.exec(bluetoothd.said)[0];
+    const { page } = await open(chrome, base, { viewport: { width: 390, height: 800 } });
+    await claim(page, base, await codeOf(gateway));
+    await page.goto(`${base}/find`);
+    await page.getByRole("radio", { name: /Bluetooth sensors around/ }).check();
+    await page.getByText("More settings", { exact: true }).click();
+    await page.getByLabel("bus", { exact: true }).fill(bus);
+    await page.getByLabel("all", { exact: true }).selectOption("true");
+    await page.getByLabel("listen", { exact: true }).fill("10min");
+    await page.getByRole("button", { name: "Start the search" }).click();
+    const lock = page.getByRole("listitem").filter({ hasText: "C0:00:00:00:00:02" });
+    const dialog = page.getByRole("dialog");
+    // Other digits come to nothing, which is said, and can be tried again at once.
+    await lock.getByRole("button", { name: "Pair" }).click();
+    await dialog.getByLabel("Passkey").fill("000041");
+    await accessible(page, "pair");
+    await fits(page, "pair");
+    await shot(page, "pair-390-light");
+    await dialog.getByRole("button", { name: "Go on" }).click();
+    await dialog.getByText(/AuthenticationFailed/).waitFor();
+    await dialog.getByRole("button", { name: "Try again" }).click();
+    await dialog.getByLabel("Passkey").fill("000042");
+    await dialog.getByRole("button", { name: "Go on" }).click();
+    await dialog.getByText(/^Paired\./).waitFor();
+    await page.emulateMedia({ colorScheme: "dark" });
+    await shot(page, "pair-done-390-dark");
+    await dialog.getByRole("button", { name: "Close" }).last().click();
+    await dialog.waitFor({ state: "detached" });
+  },
+
   "a search finds a meter on the network and sensors on the air, and each is set up from what was found": async (chrome) => {
     const site = folder();
     const [unit, port] = [await device(), await freePort()];
