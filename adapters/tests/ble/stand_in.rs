@@ -49,7 +49,7 @@ pub(crate) fn bus() -> Option<Bus> {
     fs::write(&configuration, conf(&socket)).expect("written");
     let is_there = Command::new("dbus-daemon").arg("--version").stdout(Stdio::null()).status().is_ok();
     let mut command = Command::new("sh");
-    command.args(["-c", "dbus-daemon \"--config-file=$0\" --nofork --nopidfile </dev/null & cat >/dev/null; kill $! && wait"]);
+    command.args(["-c", "dbus-daemon \"--config-file=$0\" --nofork --nopidfile </dev/null & cat >/dev/null; kill -KILL $! && wait"]);
     command.arg(&configuration).stdin(Stdio::piped());
     let Some(daemon) = is_there.then(|| command.spawn().expect("a shell")) else {
         assert!(std::env::var_os("CI").is_none(), "dbus-daemon is not there: tests/run installs it");
@@ -57,7 +57,8 @@ pub(crate) fn bus() -> Option<Bus> {
         return None;
     };
     let bus = Bus { daemon, address: format!("unix:path={}", socket.display()), _folder: folder };
-    while !socket.exists() {
+    // There before anybody answers on it.
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
         std::thread::sleep(Duration::from_millis(5));
     }
     Some(bus)
