@@ -12,6 +12,7 @@
 //! learned anew from the first advertisement after a start, and bonds, which BlueZ keeps.
 
 pub mod advert;
+mod agenda;
 mod agent;
 mod check;
 mod config;
@@ -43,6 +44,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use advert::{Address, Advert};
+use agenda::Agenda;
 use agent::{Agent, Answers};
 use check::{Checked, Sensor, Source};
 use decode::{Key, WANTED};
@@ -78,6 +80,7 @@ struct Ble {
     radio: Box<dyn Radio>,
     leaves: Vec<Leaf>,
     by_address: HashMap<Address, usize>,
+    agenda: Agenda,
     ladder: Ladder,
     /// Heard while waiting, for the next read.
     next: Option<Result<Advert, AdapterError>>,
@@ -106,6 +109,7 @@ impl Ble {
             radio,
             leaves: Vec::new(),
             by_address,
+            agenda: Agenda::default(),
             ladder: Ladder::new(Instant::now()),
             next: None,
             links: None,
@@ -117,15 +121,22 @@ impl Ble {
     }
 
     fn due(&self) -> Instant {
-        self.leaves.iter().filter_map(Leaf::due).fold(self.ladder.due(), Instant::min)
+        self.agenda.first().into_iter().fold(self.ladder.due(), Instant::min)
+    }
+
+    /// Something was heard of this leaf, or of its connection.
+    fn touched(&mut self, at: usize) {
+        self.agenda.set(at, self.leaves.get(at).and_then(Leaf::due));
     }
 
     fn take(&mut self, advert: Advert, harvest: &mut Harvest) {
         let now = Instant::now();
         self.ladder.heard(now);
         let stamp = self.clock.now();
-        if let Some(leaf) = self.leaf_of(&advert) {
+        let Some(at) = self.by_address.get(&advert.address).copied() else { return };
+        if let Some(leaf) = self.leaves.get_mut(at) {
             harvest.misses.extend(leaf.take(advert, now, stamp));
+            self.touched(at);
         }
     }
 
@@ -142,6 +153,7 @@ impl Ble {
                 self.ladder.heard(now);
                 if let Some(leaf) = self.leaves.get_mut(at) {
                     leaf.give(fields, now, stamp);
+                    self.touched(at);
                 }
             }
             News::Missed(miss) => {
@@ -154,6 +166,7 @@ impl Ble {
                 self.connected = if up { self.connected + 1 } else { self.connected.saturating_sub(1) };
                 if let Some(leaf) = self.leaves.get_mut(at) {
                     leaf.link(up, now);
+                    self.touched(at);
                 }
             }
         }
@@ -262,6 +275,8 @@ impl Adapter for Ble {
         let now = Instant::now();
         self.leaves = self.checked.sensors.iter().cloned().zip(keys).map(|(sensor, key)| Leaf::new(sensor, key, now)).collect();
         self.ladder = Ladder::new(now);
+        self.agenda = Agenda::new(self.leaves.len());
+        (0..self.leaves.len()).for_each(|at| self.touched(at));
         self.link().await
     }
 
@@ -298,9 +313,12 @@ impl Adapter for Ble {
             self.learn(news, &mut harvest);
         }
         let now = Instant::now();
-        for leaf in &mut self.leaves {
-            harvest.readings.extend(leaf.hand_over(now));
-            harvest.misses.extend(leaf.missed(now, self.clock.now()));
+        while let Some(at) = self.agenda.take(now) {
+            if let Some(leaf) = self.leaves.get_mut(at) {
+                harvest.readings.extend(leaf.hand_over(now));
+                harvest.misses.extend(leaf.missed(now, self.clock.now()));
+            }
+            self.touched(at);
         }
         if let Some(step) = self.ladder.step(now, self.connected > 0) {
             self.stalled |= self.ladder.is_climbing();
