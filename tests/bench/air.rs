@@ -82,7 +82,9 @@ fn measure(word: &str, seconds: usize, sensors: usize, lines: usize, interval: &
         stop.store(true, Relaxed);
         let (a, before, b, after) = figures?;
         let sum = |key: &str| {
-            (0..=lines).map(|one| at(&after, &["adapters", &one.to_string(), key]) - at(&before, &["adapters", &one.to_string(), key])).sum::<f64>()
+            (0..=lines)
+                .map(|one| at(&after, &["adapters", &one.to_string(), key]) - at(&before, &["adapters", &one.to_string(), key]))
+                .sum::<f64>()
         };
         println!("{word}: {sensors} sensors x 1 advertisement a second, {lines} full lines at 115200 baud, {seconds} s");
         println!(
@@ -147,8 +149,7 @@ fn configure(dir: &Path, bus: &str, broker: u16, sensors: usize, ports: &[String
         );
     }
     for (n, port) in ports.iter().enumerate() {
-        let points: Vec<_> =
-            ["T", "H", "P", "CO2", "V"].map(|name| format!("{{ name = \"{name}\", min_interval = \"{least}\" }}")).into();
+        let points: Vec<_> = ["T", "H", "P", "CO2", "V"].map(|name| format!("{{ name = \"{name}\", min_interval = \"{least}\" }}")).into();
         text += &format!(
             "[[adapter]]\nname = \"line-{n}\"\nkind = \"serial\"\nport = \"{port}\"\nbaud = 115200\nmax_rate = 1000\nframe = {{ type = \"line\" }}\n\
              [[adapter.device]]\nid = \"board-{n}\"\n[[adapter.device.message]]\nparser = \"pairs\"\nseparator = \";\"\npoint = [{}]\n",

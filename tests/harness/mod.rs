@@ -29,7 +29,7 @@ pub(crate) use hub::Hub;
 pub(crate) use process::{Lines, Process, command};
 pub(crate) use proxy::{FaultProxy, Flow};
 pub(crate) use scene::{QUICK_LOG, SCENE, Scene, outstanding};
-pub(crate) use slave::{Line, RtuSlave, TcpSlave, counting_adapter};
+pub(crate) use slave::{Line, RtuSlave, TcpSlave, counting_adapter, python};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use tally::{Delivery, Tally};
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{Lines, Process, SOON, Site, process::command, project, until, until_true};
 
 /// The Python that `tests/run` has prepared.
-pub(super) fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     project().join("tests/.tools/venv/bin/python")
 }
 

@@ -22,6 +22,7 @@ mod passage;
 mod provisioning;
 mod refusal;
 mod reload;
+mod serial;
 pub(crate) mod site_bus;
 mod stopping;
 mod twin;

@@ -148,7 +148,10 @@ impl Host {
         let path = dbus::Path::new(path.to_owned()).map_err(|why| Trouble { name: "path".to_owned(), text: why })?;
         let proxy = Proxy::new(BLUEZ, path, limit, self.connection.clone());
         match timeout(limit, proxy.method_call::<R, _, _, _>(interface, member, args)).await {
-            Ok(answer) => Ok(answer?),
+            Ok(answer) => answer.map_err(|error| {
+                let Trouble { name, text } = error.into();
+                Trouble { name, text: format!("{member}: {text}") }
+            }),
             Err(_) => Err(Trouble { name: "timeout".to_owned(), text: format!("{member}: no answer within {} s", limit.as_secs()) }),
         }
     }

@@ -63,8 +63,8 @@ async fn what_bluez_signals_is_read_and_it_is_asked_for_duplicates() {
     adapter.connect().await.expect("open");
     assert_eq!(
         bluetoothd.calls(),
-        ["Powered=true", "filter DuplicateData=true Transport=\"le\"", "StartDiscovery"],
-        "switched on, then scanning"
+        ["Get", "Powered=true", "filter DuplicateData=true Transport=\"le\"", "StartDiscovery"],
+        "switched on where it is not, then scanning"
     );
     bluetoothd.act(thermometer(21));
     assert_eq!(value(&mut adapter, "a", "temperature").await, Value::Int(21));
@@ -163,4 +163,27 @@ async fn a_search_shows_who_is_around_with_what_they_say() {
     drop(heard);
     timeout(BOUND, running).await.expect("it ends with its listener").expect("no panic").expect("in good order");
     assert_eq!(bluetoothd.calls().last().map(String::as_str), Some("StopDiscovery"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_radio_that_somebody_else_is_switching_on_is_used_once_it_is_on() {
+    let Some(bus) = bus() else { return };
+    let bluetoothd = Bluetoothd::start(&bus.address);
+    bluetoothd.world(|world| world.switching = u32::MAX);
+    let mut adapter = on(&bus, "hci0");
+    timeout(BOUND, adapter.connect()).await.expect("bounded").expect("open");
+    bluetoothd.act(thermometer(21));
+    assert_eq!(value(&mut adapter, "a", "temperature").await, Value::Int(21));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_bluetoothd_has_forgotten_is_got_rid_of() {
+    let Some(bus) = bus() else { return };
+    let bluetoothd = Bluetoothd::start(&bus.address);
+    bluetoothd.world(|world| world.stuck = true);
+    let mut adapter = on(&bus, "hci0");
+    timeout(BOUND, adapter.connect()).await.expect("bounded").expect("open");
+    assert_eq!(bluetoothd.calls().iter().filter(|call| *call == "Powered=false").count(), 1, "switched off once");
+    bluetoothd.act(thermometer(21));
+    assert_eq!(value(&mut adapter, "a", "temperature").await, Value::Int(21));
 }

@@ -51,6 +51,11 @@ pub(crate) struct World {
     pub(crate) devices: HashMap<&'static str, Device>,
     /// Whether there are advertisement monitors, and whether the radio has room for one.
     pub(crate) monitors: Option<bool>,
+    /// Whether the radio is on, and how often it says that somebody else is switching it.
+    pub(crate) powered: bool,
+    pub(crate) switching: u32,
+    /// A scan is said to be on its way until the radio is switched off.
+    pub(crate) stuck: bool,
     /// The most connected at once so far.
     pub(crate) most: usize,
     agent: Option<(String, String)>,
@@ -113,6 +118,9 @@ impl World {
             }
             (HCI, "Get") => {
                 let (_, property) = message.read2::<String, String>().expect("a property");
+                if property == "Powered" {
+                    return Some(Some(message.method_return().append1(Variant(self.powered))));
+                }
                 if property == "SupportedMonitorTypes" {
                     return Some(Some(match self.monitors {
                         Some(_) => message.method_return().append1(Variant(vec!["or_patterns".to_owned()])),
@@ -120,6 +128,19 @@ impl World {
                     }));
                 }
             }
+            (HCI, "Set") => {
+                let (_, property, value): (String, String, Variant<bool>) = message.read3().expect("a property");
+                if property == "Powered" {
+                    self.switching = self.switching.saturating_sub(1);
+                    // Somebody else has switched it on by now, and the answer stays what it was.
+                    self.powered = value.0;
+                    self.stuck &= value.0;
+                    if self.switching > 0 {
+                        return Some(Some(error(message, "InProgress", "Operation already in progress")));
+                    }
+                }
+            }
+            (HCI, "StartDiscovery") if self.stuck => return Some(Some(error(message, "InProgress", "Operation already in progress"))),
             (HCI, "RegisterMonitor") => {
                 let (application,) = (message.read1::<dbus::Path<'_>>().expect("an application"),);
                 let ask =

@@ -4,7 +4,7 @@
 //! restarting, its adapter vanishing or being switched off, and the end of the bus are each noticed by a signal and end
 //! the radio with words; whoever drives it opens it again. What BlueZ remembers of earlier days is not taken for news: only signals count.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
 use dbus::{
@@ -16,16 +16,27 @@ use dbus::{
 };
 use dbus_tokio::connection::{IOResource, from_channel};
 use tidegate_core::adapter::AdapterError;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tracing::warn;
 
 use super::{CALL, Radio, Wanted, monitor::Monitor};
 use crate::ble::{
     advert::{Address, Advert},
-    host::{ADAPTER, BLUEZ, CHARACTERISTIC, DEVICE, Host, Signal, boxed},
+    host::{ADAPTER, BLUEZ, CHARACTERISTIC, DEVICE, Host, Signal, Trouble, boxed},
 };
 
 /// Adverts that wait to be taken. 200 sensors say so many in five seconds; beyond that the oldest news is not worth keeping.
 const WAITING: usize = 1000;
+
+/// Somebody else switches the radio as well: that is waited for.
+const BUSY: Duration = Duration::from_millis(200);
+
+/// A scan that has been on its way for so long never comes.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// What the signals say.
 #[derive(Debug)]
@@ -86,6 +97,8 @@ impl BlueZ {
             return AdapterError::Open { what: format!("Bluetooth adapter {}", self.name), source: io::Error::other(text) };
         } else if text.contains("UnknownObject") || text.contains("UnknownMethod") || text.contains("doesn't exist") {
             "no such Bluetooth adapter: is it plugged in? See `bluetoothctl list`, or `rfkill list` when it is blocked"
+        } else if text.contains("InProgress") {
+            "bluetoothd waits for something that does not come: systemctl restart bluetooth"
         } else if text.contains("FileNotFound") || text.contains("Failed to connect") {
             "no D-Bus: is the package dbus installed and running?"
         } else {
@@ -98,6 +111,14 @@ impl BlueZ {
         AdapterError::Lost { what: format!("Bluetooth adapter {}", self.name), why: why.to_string() }
     }
 
+    /// Switching it off was ours, and is no loss. What was heard until now is heard again.
+    fn forget_losses(&mut self) {
+        if let Some(open) = &mut self.open {
+            while open.heard.try_recv().is_ok() {}
+        }
+        self.gone = None;
+    }
+
     fn on(&self) -> Result<&Host, AdapterError> {
         self.open.as_ref().map(|open| &open.host).ok_or_else(|| self.lost("not open"))
     }
@@ -107,22 +128,58 @@ impl BlueZ {
         host.call::<(), _>(&host.adapter, ADAPTER, method, (), CALL).await.map_err(|trouble| self.cannot(trouble))
     }
 
-    async fn power(&self, on: bool) -> Result<(), AdapterError> {
-        let host = self.on()?;
-        let set = host.call::<(), _>(&host.adapter, "org.freedesktop.DBus.Properties", "Set", (ADAPTER, "Powered", Variant(on)), CALL);
-        set.await.map_err(|trouble| self.cannot(trouble))
+    /// On, from whatever it is. A radio that has just appeared is switched on by bluetoothd as well, and whoever comes second is told so,
+    /// sometimes for ever (seen with BlueZ 5.66): what counts is that it is on.
+    async fn switch_on(&self) -> Result<(), AdapterError> {
+        let until = Instant::now() + CALL;
+        loop {
+            let host = self.on()?;
+            if host.get::<bool>(&host.adapter, ADAPTER, "Powered", CALL).await.map_err(|trouble| self.cannot(trouble))? {
+                return Ok(());
+            }
+            match self.power(true).await {
+                Ok(()) => return Ok(()),
+                Err(trouble) if trouble.is("InProgress") && Instant::now() + BUSY < until => sleep(BUSY).await,
+                Err(trouble) => return Err(self.cannot(trouble)),
+            }
+        }
     }
 
+    async fn power(&self, on: bool) -> Result<(), Trouble> {
+        let gone = |error: AdapterError| Trouble { name: "gone".to_owned(), text: error.to_string() };
+        let host = self.on().map_err(gone)?;
+        host.call::<(), _>(&host.adapter, "org.freedesktop.DBus.Properties", "Set", (ADAPTER, "Powered", Variant(on)), CALL).await
+    }
+
+    /// Begins to scan. A start that is on its way, ours or another program's, is waited for; for one that bluetoothd has forgotten (seen with
+    /// BlueZ 5.66 and a radio whose line was garbled) the radio is switched off and on, once in each attempt.
     async fn scan(&self) -> Result<(), AdapterError> {
-        let host = self.on()?;
-        if let Some(monitor) = self.open.as_ref().and_then(|open| open.monitor.as_ref()) {
-            return monitor.begin(host).await.map_err(|trouble| self.cannot(trouble));
+        let until = Instant::now() + STUCK;
+        loop {
+            match self.begin().await {
+                Ok(()) => return Ok(()),
+                Err(trouble) if trouble.is("InProgress") && Instant::now() < until => sleep(BUSY).await,
+                Err(trouble) if trouble.is("InProgress") => break,
+                Err(trouble) => return Err(self.cannot(trouble)),
+            }
+        }
+        warn!(radio = %self.name, "bluetoothd waits for a scan that it has forgotten: the radio is switched off and on");
+        self.power(false).await.map_err(|trouble| self.cannot(trouble))?;
+        self.switch_on().await?;
+        self.begin().await.map_err(|trouble| self.cannot(trouble))
+    }
+
+    async fn begin(&self) -> Result<(), Trouble> {
+        let gone = || Trouble { name: "gone".to_owned(), text: "not open".to_owned() };
+        let open = self.open.as_ref().ok_or_else(gone)?;
+        let host = &open.host;
+        if let Some(monitor) = &open.monitor {
+            return monitor.begin(host).await;
         }
         // Sensors say new values under the same address: without duplicates BlueZ passes on only the first.
         let filter = PropMap::from([("Transport".to_owned(), boxed("le".to_owned())), ("DuplicateData".to_owned(), boxed(true))]);
-        let set = host.call::<(), _>(&host.adapter, ADAPTER, "SetDiscoveryFilter", (filter,), CALL);
-        set.await.map_err(|trouble| self.cannot(trouble))?;
-        self.call("StartDiscovery").await
+        host.call::<(), _>(&host.adapter, ADAPTER, "SetDiscoveryFilter", (filter,), CALL).await?;
+        host.call(&host.adapter, ADAPTER, "StartDiscovery", (), CALL).await
     }
 
     /// Not scanning any more is what is wanted: that nothing was to be stopped is no trouble.
@@ -187,8 +244,10 @@ impl Radio for BlueZ {
     async fn open(&mut self) -> Result<(), AdapterError> {
         self.close().await;
         self.connect().await?;
-        self.power(true).await?;
-        self.scan().await
+        self.switch_on().await?;
+        self.scan().await?;
+        self.forget_losses();
+        Ok(())
     }
 
     async fn hear(&mut self) -> Result<Advert, AdapterError> {
@@ -219,14 +278,10 @@ impl Radio for BlueZ {
     }
 
     async fn power_cycle(&mut self) -> Result<(), AdapterError> {
-        self.power(false).await?;
-        self.power(true).await?;
+        self.power(false).await.map_err(|trouble| self.cannot(trouble))?;
+        self.switch_on().await?;
         self.scan().await?;
-        // Switching it off was ours, and is no loss.
-        if let Some(open) = &mut self.open {
-            while open.heard.try_recv().is_ok() {}
-        }
-        self.gone = None;
+        self.forget_losses();
         Ok(())
     }
 
