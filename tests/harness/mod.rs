@@ -111,7 +111,7 @@ pub(crate) fn have(needs: &[&str]) -> bool {
 fn is_there(need: &str) -> bool {
     match need {
         "root" => rustix::process::geteuid().is_root(),
-        "pymodbus" => slave::python().exists(),
+        "pymodbus" => python().exists(),
         // Microsoft's device SDK, with the paho that it brings.
         "device-sdk" => project().join("tests/.tools/sdk/bin/python").exists(),
         "libmodbus" => Path::new("/usr/include/modbus/modbus.h").exists() && is_there("cc"),

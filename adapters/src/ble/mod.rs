@@ -28,7 +28,7 @@ mod radio;
 mod reset;
 mod scan;
 
-use std::{collections::HashMap, fmt, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tidegate_core::{
@@ -40,7 +40,7 @@ use tidegate_core::{
     pair::PairKind,
     scan::ScanKind,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use advert::{Address, Advert};
@@ -68,6 +68,8 @@ pub const KIND: AdapterKind = AdapterKind {
 
 /// Most advertisements taken in one read, so that a read is short however full the air is.
 const MOST: usize = 256;
+/// What is heard waits so long for company: a turn costs as much as an advertisement, and nobody sees the difference.
+const GATHER: Duration = Duration::from_millis(20);
 /// Misses that are kept while a command is carried out; more say nothing new.
 const MOST_MISSES: usize = 256;
 /// A passkey file holds six digits, and maybe the end of a line.
@@ -288,8 +290,10 @@ impl Adapter for Ble {
         tokio::select! {
             heard = self.radio.hear() => self.next = Some(heard),
             news = told(&mut self.links) => self.news = Some(news),
-            () = sleep_until(due) => {}
+            () = sleep_until(due) => return,
         }
+        // Where many speak, several are taken in one turn.
+        sleep(GATHER).await;
     }
 
     async fn read(&mut self) -> Result<Harvest, AdapterError> {

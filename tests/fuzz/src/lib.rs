@@ -6,6 +6,8 @@
 //! What is looked for: a panic, a hang, growth without bound, and decoders that disagree with their encoders.
 
 #[cfg(test)]
+mod ble;
+#[cfg(test)]
 mod serial;
 #[cfg(test)]
 mod targets;
