@@ -235,6 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn rules_and_dashboard_ask_for_nothing_that_is_not_served() {
+        let document = include_str!("config/README.md");
+        let served: Vec<&str> = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        for (file, text) in [
+            ("alerts.yml", include_str!("../../systemd/monitoring/alerts.yml")),
+            ("dashboard.json", include_str!("../../systemd/monitoring/dashboard.json")),
+            ("README.md", include_str!("../../systemd/monitoring/README.md")),
+        ] {
+            let asked: Vec<&str> = text.split(word).filter(|name| name.starts_with("tidegate_")).collect();
+            assert!(asked.len() >= 5, "{file} asks for something");
+            for name in asked {
+                assert!(served.contains(&name), "{file}: {name}");
+            }
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(include_str!("../../systemd/monitoring/dashboard.json")).is_ok());
+    }
+
+    #[test]
     fn labels_are_our_own_words() {
         assert!(FAMILIES.iter().all(|family| ["", "adapter", "upstream", "reader", "class", "level"].contains(&family.label)));
     }

@@ -57,11 +57,17 @@ impl Agent {
     pub(super) async fn register(host: &Host) -> Result<Self, Trouble> {
         let known = Known::default();
         let (answers, connection) = (known.clone(), Arc::downgrade(&host.connection));
+        let bluez = host.owner(CALL).await?;
         let rule = MatchRule::new_method_call().with_path(PATH);
         host.connection.start_receive(
             rule,
             Box::new(move |message, on| {
-                if let Some(reply) = answer(&message, &answers, &connection) {
+                // Passkeys are for bluetoothd alone, whatever the bus lets others say.
+                let reply = match message.sender().as_deref() == Some(bluez.as_str()) {
+                    true => answer(&message, &answers, &connection),
+                    false => default_reply(&message),
+                };
+                if let Some(reply) = reply {
                     on.send(reply).ok();
                 }
                 true

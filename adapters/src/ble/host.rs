@@ -156,6 +156,15 @@ impl Host {
         }
     }
 
+    /// The unique name of whoever is BlueZ now.
+    pub(super) async fn owner(&self, limit: Duration) -> Result<String, Trouble> {
+        let bus = Proxy::new("org.freedesktop.DBus", "/org/freedesktop/DBus", limit, self.connection.clone());
+        let asked = bus.method_call::<(String,), _, _, _>("org.freedesktop.DBus", "GetNameOwner", (BLUEZ,));
+        let silent = |_| Trouble { name: "timeout".to_owned(), text: format!("D-Bus: no answer within {} s", limit.as_secs()) };
+        let (name,) = timeout(limit, asked).await.map_err(silent)??;
+        Ok(name)
+    }
+
     pub(super) async fn get<T: for<'a> dbus::arg::Get<'a> + 'static>(
         &self,
         path: &str,

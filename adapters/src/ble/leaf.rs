@@ -149,10 +149,6 @@ impl Leaf {
         self.since = now;
     }
 
-    fn advertises(&self) -> bool {
-        self.sensor.gatt.is_none() || self.sensor.points.iter().any(|point| !is_of_link(point))
-    }
-
     /// Whether something has happened that has not been handed over; the next advertisement waits until it has.
     pub(super) fn holds_event(&self) -> bool {
         self.fields.iter().any(|field| field.event)
@@ -181,7 +177,7 @@ impl Leaf {
 
     /// When something is to be done about it without another word from it.
     pub(super) fn due(&self) -> Option<Instant> {
-        let missed = (!self.silent && !self.linked && self.advertises()).then(|| self.missed_at());
+        let missed = (!self.silent && !self.linked && self.sensor.advertises()).then(|| self.missed_at());
         let values = self.waiting.then(|| self.handed_over_at());
         [missed, values].into_iter().flatten().min()
     }
@@ -232,7 +228,7 @@ impl Leaf {
 
     /// Once for each silence.
     pub(super) fn missed(&mut self, now: Instant, stamp: Stamp) -> Option<Miss> {
-        if self.silent || self.linked || !self.advertises() || now < self.missed_at() {
+        if self.silent || self.linked || !self.sensor.advertises() || now < self.missed_at() {
             return None;
         }
         self.silent = true;
@@ -252,6 +248,6 @@ impl Leaf {
 
     /// Whether there is nothing more to wait for.
     pub(super) fn was_heard(&self) -> bool {
-        self.heard.is_some() || !self.advertises()
+        self.heard.is_some() || !self.sensor.advertises()
     }
 }

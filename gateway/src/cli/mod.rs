@@ -3,6 +3,7 @@
 mod adapters;
 mod check;
 mod device;
+mod factory;
 mod hub;
 mod inbox;
 mod keep;
@@ -72,6 +73,8 @@ enum Command {
     Restore(keep::From),
     /// Pack what helps to help: versions, configuration, checks, status and events, without secrets and values.
     SupportBundle(keep::To),
+    /// Remove configuration, keys, users and log: the box as it was delivered.
+    FactoryReset(factory::Args),
     /// Run only the hub for devices: no adapters, nothing above.
     Hub(hub::Args),
     /// Register devices that connect to this gateway, and work with them.
@@ -119,6 +122,7 @@ pub fn main() -> Exit {
         Command::Backup(to) => keep::backup(&cli.config, to),
         Command::Restore(from) => keep::restore(&cli.config, &from),
         Command::SupportBundle(to) => keep::support(&cli.config, to),
+        Command::FactoryReset(args) => factory::reset(&cli.config, &args),
         Command::Hub(args) => hub::hub(&cli.config, args),
         Command::Device(args) => with_this_state(args.state.clone(), &cli.config, |state| device::device(state, args)),
         Command::Send(args) => with_this_state(args.state.clone(), &cli.config, |state| device::send(state, args)),

@@ -130,6 +130,12 @@ pub(super) fn check(section: &Json, problems: &mut Problems) -> Option<AdapterPl
             problems.key("id").error("is taken by another device of this adapter", "give each device an id of its own");
         }
         let Some((profile, sensor)) = sensor(device, problems) else { continue };
+        if raw.scan == Some(RawScan::Passive) && sensor.gatt.as_ref().is_some_and(|gatt| gatt.kind.is_none()) && !sensor.advertises() {
+            problems.key("address_type").warning(
+                "a passive scan does not hear it, and bluetoothd calls nobody that it has not heard",
+                "write \"public\" or \"random\", or scan = \"active\"",
+            );
+        }
         if let Some(other) = addresses.insert(sensor.address, &device.id) {
             problems.key("address").error(format!("is also that of '{other}'"), "put all points of a sensor under one device");
         }
@@ -188,11 +194,15 @@ fn slots(checked: &[(LeafProfile, Arc<Sensor>)], connections: usize, problems: &
 }
 
 impl Sensor {
+    /// Whether it says anything without being connected to.
+    pub(super) fn advertises(&self) -> bool {
+        self.gatt.is_none() || self.points.iter().any(|point| !matches!(point.source, Source::Characteristic(_)))
+    }
+
     /// The time between two of its messages, at least.
     fn pace(&self) -> Duration {
-        let advertises = self.points.iter().any(|point| !matches!(point.source, Source::Characteristic(_)));
         match &self.gatt {
-            Some(gatt) if !advertises && !gatt.hold => gatt.every.max(self.interval),
+            Some(gatt) if !self.advertises() && !gatt.hold => gatt.every.max(self.interval),
             _ => self.interval,
         }
     }
