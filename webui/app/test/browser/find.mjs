@@ -48,8 +48,7 @@ export const stories = {
     await dialog.getByLabel("Passkey").fill("000042");
     await dialog.getByRole("button", { name: "Go on" }).click();
     await dialog.getByText(/^Paired\./).waitFor();
-    await page.emulateMedia({ colorScheme: "dark" });
-    await shot(page, "pair-done-390-dark");
+    await shot(page, "pair-done-390-light");
     await dialog.getByRole("button", { name: "Close" }).last().click();
     await dialog.waitFor({ state: "detached" });
   },
