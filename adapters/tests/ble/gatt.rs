@@ -219,7 +219,7 @@ async fn a_write_is_done_when_it_was_read_back_and_anything_else_says_what_it_is
     at(|one| one.drops = true);
     let uncertain = outcome(&mut adapter, &write("meter", "setpoint", Value::Int(9))).await;
     assert!(matches!(&uncertain, Outcome::Uncertain(why) if why.contains("Not connected")), "{uncertain:?}");
-    bluetoothd.world(|world| world.devices.get_mut(METER).expect("there").fails = 1);
+    bluetoothd.world(|world| world.devices.get_mut(METER).expect("there").fails = 2);
     let failed = outcome(&mut adapter, &write("meter", "setpoint", Value::Int(9))).await;
     assert!(matches!(&failed, Outcome::Failed(why) if why.starts_with("nothing was written")), "{failed:?}");
     let read = outcome(&mut adapter, &command("meter", Action::Read(vec![PointName::new("battery").expect("a name")]))).await;

@@ -83,7 +83,12 @@ impl Link {
             }
         };
         let asked = job.is_some();
-        let ended = match self.meet().await {
+        let mut met = self.meet().await;
+        if asked && met.is_err() {
+            // Nothing has been done yet, and single attempts fail all the time.
+            met = self.meet().await;
+        }
+        let ended = match met {
             Ok(mut peer) => {
                 self.tell(News::Linked(self.at, true)).await?;
                 let ended = self.session(&mut peer, job).await;

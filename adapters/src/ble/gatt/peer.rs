@@ -99,6 +99,8 @@ impl Peer {
         peer.find(kind).await?;
         let met = async {
             peer.link_up().await?;
+            // What came before is about the connection before: its end may be told after it was asked for.
+            while peer.route.signals.try_recv().is_ok() {}
             peer.resolve().await
         };
         if let Err(why) = met.await {
