@@ -353,10 +353,13 @@ fn notify(states: &[NotifyState<'_>]) {
     sd_notify::notify(states).ok();
 }
 
+/// Below the state folder.
+pub(crate) const LOCK: &str = "lock";
+
 /// One gateway for one state folder: two writers would each believe the log to be theirs. The lock goes with the process.
-fn lock(state_dir: &Path) -> io::Result<Arc<File>> {
+pub(crate) fn lock(state_dir: &Path) -> io::Result<Arc<File>> {
     std::fs::create_dir_all(state_dir)?;
-    let file = File::create(state_dir.join("lock"))?;
+    let file = File::create(state_dir.join(LOCK))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(Arc::new(file))
 }

@@ -85,6 +85,11 @@ impl Ladder {
         })
     }
 
+    /// Whether something has been heard, and nothing had to be done since.
+    pub(super) fn is_well(&self) -> bool {
+        self.learned && self.steps == 0
+    }
+
     /// Whether steps have been taken since something was last heard.
     pub(super) fn is_climbing(&self) -> bool {
         self.steps > 0

@@ -54,15 +54,31 @@ pub(super) struct Leaf {
     rssi: Option<i16>,
     longest_pause: Duration,
     handed_over: Option<Instant>,
-    waiting: bool,
-    /// From when it may be missed.
+    /// There is news from the air, and from a connection.
+    waiting: News,
     since: Instant,
-    began: Instant,
     silent: bool,
     /// How often, by cause, and when it was last told.
     refused: [(u64, Option<Instant>); 5],
-    /// Connected now: then it advertises nothing, and is not missed.
-    linked: bool,
+    /// Connected since: then it advertises nothing, and is not missed.
+    linked: Option<Instant>,
+    /// How long it was connected since it was last heard.
+    excused: Duration,
+}
+
+/// Where news came from that have not been handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct News {
+    air: bool,
+    link: bool,
+}
+
+impl News {
+    const ALL: Self = Self { air: true, link: true };
+
+    fn any(self) -> bool {
+        self.air || self.link
+    }
 }
 
 impl Leaf {
@@ -78,12 +94,12 @@ impl Leaf {
             rssi: None,
             longest_pause: Duration::ZERO,
             handed_over: None,
-            waiting: false,
+            waiting: News::default(),
             since: now,
-            began: now,
             silent: false,
             refused: Default::default(),
-            linked: false,
+            linked: None,
+            excused: Duration::ZERO,
         }
     }
 
@@ -92,17 +108,18 @@ impl Leaf {
         let pause = self.heard.map(|(before, _)| now - before);
         self.longest_pause = self.longest_pause.max(pause.unwrap_or_default());
         self.heard = Some((now, stamp));
-        self.silent = false;
+        (self.silent, self.excused) = (false, Duration::ZERO);
         self.rssi = advert.rssi.or(self.rssi);
         if advert.manufacturer.is_empty() && advert.service.is_empty() {
             return None;
         }
         // Where nothing else is wanted, being heard is the news.
-        self.waiting |= self.sensor.points.iter().all(|point| is_ours(&point.source));
+        self.waiting.air |= self.sensor.points.iter().all(|point| is_ours(&point.source));
         let repeated = pause.is_some_and(|pause| pause < REPEATS) && self.last.as_ref().is_some_and(|last| last.repeats(&advert));
         let miss = match self.decode(&advert) {
             Ok(mut fields) => {
                 fields.retain(|field| !(repeated && field.event));
+                self.waiting.air |= !fields.is_empty();
                 self.merge(fields);
                 None
             }
@@ -134,6 +151,7 @@ impl Leaf {
     /// Values that came over a connection.
     pub(super) fn give(&mut self, fields: Vec<Field>, now: Instant, stamp: Stamp) {
         self.connected = Some((now, stamp));
+        self.waiting.link |= !fields.is_empty();
         self.merge(fields);
     }
 
@@ -144,9 +162,11 @@ impl Leaf {
 
     /// It is connected to, or is not any more.
     pub(super) fn link(&mut self, up: bool, now: Instant) {
-        self.linked = up;
-        // From here on it advertises again.
-        self.since = now;
+        match (up, self.linked.take()) {
+            (true, _) => self.linked = Some(now),
+            (false, Some(since)) => self.excused += now - since,
+            (false, None) => {}
+        }
     }
 
     /// Whether something has happened that has not been handed over; the next advertisement waits until it has.
@@ -157,7 +177,6 @@ impl Leaf {
     /// Sensors that say one thing at a time (MiBeacon) fill the picture bit by bit.
     fn merge(&mut self, fields: Vec<Field>) {
         for field in fields {
-            self.waiting = true;
             self.fields.retain(|known| known.name != field.name);
             self.fields.push(field);
         }
@@ -177,15 +196,15 @@ impl Leaf {
 
     /// When something is to be done about it without another word from it.
     pub(super) fn due(&self) -> Option<Instant> {
-        let missed = (!self.silent && !self.linked && self.sensor.advertises()).then(|| self.missed_at());
-        let values = self.waiting.then(|| self.handed_over_at());
+        let missed = (!self.silent && self.linked.is_none() && self.sensor.advertises()).then(|| self.missed_at());
+        let values = self.waiting.any().then(|| self.handed_over_at());
         [missed, values].into_iter().flatten().min()
     }
 
     fn handed_over_at(&self) -> Instant {
         match self.handed_over {
             Some(before) if !self.holds_event() => before + self.sensor.interval,
-            _ => self.began,
+            _ => self.since,
         }
     }
 
@@ -195,23 +214,28 @@ impl Leaf {
     }
 
     fn missed_at(&self) -> Instant {
-        self.heard.map_or(self.since, |(at, _)| at.max(self.since)) + self.patience()
+        self.heard.map_or(self.since, |(at, _)| at) + self.excused + self.patience()
     }
 
     /// The values, if it is time for them.
     pub(super) fn hand_over(&mut self, now: Instant) -> Vec<Reading> {
-        if !self.waiting || now < self.handed_over_at() {
+        if !self.waiting.any() || now < self.handed_over_at() {
             return Vec::new();
         }
-        self.waiting = false;
+        let news = std::mem::take(&mut self.waiting);
         self.handed_over = Some(now);
-        let readings = self.readings();
+        let readings = self.readings_of(news);
         self.fields.retain(|field| !field.event);
         readings
     }
 
     /// What is known now, point by point; points that were never heard are left out.
     pub(super) fn readings(&self) -> Vec<Reading> {
+        self.readings_of(News::ALL)
+    }
+
+    /// Only of where there is news: what a connection said a minute ago is no news because the air has some.
+    fn readings_of(&self, news: News) -> Vec<Reading> {
         let value = |source: &Source, key: &str| match source {
             Source::Field(field) if field == OURS[0] => self.rssi.map(|rssi| Value::Int(rssi.into())),
             Source::Field(field) if field == OURS[1] => self.heard.map(|(_, taken)| Value::Text(taken.wall.to_string())),
@@ -219,6 +243,9 @@ impl Leaf {
         };
         let reading = |point: &Point| {
             let of_link = is_of_link(point);
+            if !(if of_link { news.link } else { news.air }) {
+                return None;
+            }
             let (_, taken) = if of_link { self.connected } else { self.heard }?;
             let value = Some(value(&point.source, &point.source.key(&point.name))?);
             Some(Reading { leaf: self.sensor.id.clone(), point: point.name.clone(), value, quality: Quality::Good, taken })
@@ -228,13 +255,13 @@ impl Leaf {
 
     /// Once for each silence.
     pub(super) fn missed(&mut self, now: Instant, stamp: Stamp) -> Option<Miss> {
-        if self.silent || self.linked || !self.sensor.advertises() || now < self.missed_at() {
+        if self.silent || self.linked.is_some() || !self.sensor.advertises() || now < self.missed_at() {
             return None;
         }
         self.silent = true;
         // What it said before the silence is not what it says after it.
         self.fields.retain(|field| self.sensor.points.iter().any(|point| is_of_link(point) && point.source.key(&point.name) == field.name));
-        self.waiting &= !self.fields.is_empty();
+        self.waiting.air = false;
         let heard = |point: &&Point| self.sensor.gatt.is_some() && !is_of_link(point);
         let points = self.sensor.points.iter().filter(heard).map(|point| point.name.clone()).collect();
         let detail = format!("{} has not been heard for {} s", self.sensor.address, (now - self.missed_at() + self.patience()).as_secs());

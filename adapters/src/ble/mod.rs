@@ -28,7 +28,7 @@ mod radio;
 mod reset;
 mod scan;
 
-use std::{collections::HashMap, fmt, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tidegate_core::{
@@ -40,7 +40,10 @@ use tidegate_core::{
     pair::PairKind,
     scan::ScanKind,
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::warn;
 
 use advert::{Address, Advert};
@@ -72,7 +75,8 @@ const MOST: usize = 256;
 const GATHER: Duration = Duration::from_millis(20);
 /// Misses that are kept while a command is carried out; more say nothing new.
 const MOST_MISSES: usize = 256;
-/// A passkey file holds six digits, and maybe the end of a line.
+/// A key file holds 32 digits, and maybe the end of a line; a passkey file six.
+const LONGEST_KEY: usize = 128;
 const LONGEST_PASSKEY: usize = 16;
 
 /// One radio and the sensors that it listens to.
@@ -94,8 +98,9 @@ struct Ble {
     connected: usize,
     /// Misses of a command's time, for the next read.
     misses: Vec<Miss>,
-    /// The last steps of the ladder have been told.
-    stalled: bool,
+    /// Something has been heard since it was opened or since the last step of the ladder, and that has been told. Not before: it may have
+    /// been a stall that it was opened anew for.
+    is_well: bool,
 }
 
 impl Ble {
@@ -118,7 +123,7 @@ impl Ble {
             news: None,
             connected: 0,
             misses: Vec::new(),
-            stalled: false,
+            is_well: false,
         }
     }
 
@@ -208,7 +213,7 @@ impl Ble {
         if bonds().next().is_some() {
             let agent = Agent::register(&host).await.map_err(|trouble| AdapterError::Open {
                 what: format!("Bluetooth adapter {}", self.checked.radio),
-                source: std::io::Error::other(format!("pairing: {trouble}")),
+                source: io::Error::other(format!("pairing: {trouble}")),
             })?;
             for (sensor, gatt) in bonds() {
                 let passkey = match &gatt.passkey_file {
@@ -246,21 +251,24 @@ fn wanted(checked: &Checked) -> Vec<Wanted> {
     all
 }
 
-/// A small file that holds a secret.
+/// A small file that holds a secret; one that is larger is none.
 async fn secret(path: &Path, longest: usize) -> Result<String, AdapterError> {
-    let fail = |source| AdapterError::Open { what: path.display().to_string(), source };
-    let text = tokio::fs::read_to_string(path).await.map_err(fail)?;
-    match text.len() <= longest {
-        true => Ok(text.trim().to_owned()),
-        false => Err(fail(std::io::Error::other("is too long for what it should hold"))),
-    }
+    let read = async {
+        let mut text = String::new();
+        tokio::fs::File::open(path).await?.take(longest as u64 + 1).read_to_string(&mut text).await?;
+        match text.len() <= longest {
+            true => Ok(text.trim().to_owned()),
+            false => Err(io::Error::other(format!("is longer than {longest} bytes"))),
+        }
+    };
+    read.await.map_err(|source| AdapterError::Open { what: path.display().to_string(), source })
 }
 
 async fn key_of(sensor: &Sensor) -> Result<Option<Key>, AdapterError> {
     let Some(path) = &sensor.key_file else { return Ok(None) };
-    let what = || path.display().to_string();
-    let text = tokio::fs::read_to_string(path).await.map_err(|source| AdapterError::Open { what: what(), source })?;
-    let wrong = || AdapterError::Open { what: what(), source: std::io::Error::other("not a key: write its 32 hexadecimal digits") };
+    let text = secret(path, LONGEST_KEY).await?;
+    let wrong =
+        || AdapterError::Open { what: path.display().to_string(), source: io::Error::other("not a key: write its 32 hexadecimal digits") };
     Key::parse(&text).map(Some).ok_or_else(wrong)
 }
 
@@ -325,18 +333,18 @@ impl Adapter for Ble {
             self.touched(at);
         }
         if let Some(step) = self.ladder.step(now, self.connected > 0) {
-            self.stalled |= self.ladder.is_climbing();
-            harvest.remark = match self.climb(step).await {
-                Ok(what) => self.stalled.then_some(Remark::Stalled(what)),
-                Err(error) => {
-                    // What has been read is handed over first.
-                    let what = error.to_string();
-                    self.next = Some(Err(error));
-                    Some(Remark::Stalled(what))
-                }
-            };
-        } else if self.stalled && !self.ladder.is_climbing() {
-            self.stalled = false;
+            let what = self.climb(step).await.unwrap_or_else(|error| {
+                // What has been read is handed over first.
+                let what = error.to_string();
+                self.next = Some(Err(error));
+                what
+            });
+            if self.ladder.is_climbing() {
+                self.is_well = false;
+                harvest.remark = Some(Remark::Stalled(what));
+            }
+        } else if !self.is_well && self.ladder.is_well() {
+            self.is_well = true;
             harvest.remark = Some(Remark::Recovered);
         }
         Ok(harvest)

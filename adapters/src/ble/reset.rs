@@ -1,7 +1,7 @@
 //! Resets the device that a radio is, as if it were unplugged and plugged in again, where the system permits it.
 //!
 //! A USB device is taken off its bus and put back through `authorized` (Linux kernel, Documentation/usb/authorization.rst). Radios on other
-//! buses cannot be reset so. Nothing is left switched off: what was taken off is put back whatever happens in between.
+//! buses cannot be reset so. Half a second later it is put back; a process that is killed in between leaves it off until it is unplugged.
 
 use std::{
     io,

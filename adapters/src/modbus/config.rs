@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::{message::Class, profile::RawPoint, quantity::Span};
 
+use crate::value::place::RawOrder;
+
 /// A Modbus bus and the units on it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -190,15 +192,6 @@ pub(super) enum RawKind {
     Bcd64,
     String,
     Bytes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawOrder {
-    Abcd,
-    Cdab,
-    Badc,
-    Dcba,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -92,3 +92,24 @@ async fn two_presses_are_two_events_and_a_repeated_one_is_one() {
     }
     assert_eq!(presses, 2);
 }
+
+#[tokio::test]
+async fn a_radio_works_again_when_something_was_heard_and_not_because_it_was_opened() {
+    use tidegate_core::adapter::Remark;
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("radio");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut adapter = adapter(&format!(
+        "radio = \"{}\"\n[[device]]\nid = \"a\"\naddress = \"A4:C1:38:8D:18:B2\"\npoint = [{{ name = \"temperature\" }}]\n",
+        socket.display()
+    ));
+    adapter.connect().await.expect("open");
+    let (mut receiver, _) = listener.accept().await.expect("a connection");
+    assert_eq!(adapter.read().await.expect("open").remark, None, "nothing has been heard");
+    // A stranger is enough: it is the radio that is asked about.
+    for expected in [Some(Remark::Recovered), None] {
+        receiver.write_all(b"59:1F:AA:00:00:01 -80 m004c=10057b1c2d3e4f\n").await.expect("written");
+        timeout(Duration::from_secs(20), adapter.ready()).await.expect("heard");
+        assert_eq!(adapter.read().await.expect("open").remark, expected);
+    }
+}

@@ -371,3 +371,40 @@ async fn a_person_pairs_with_the_digits_that_the_device_shows() {
     assert_eq!(pair(&bus, LOCK, "").await, Ok(()), "it is paired already");
     assert!(!bluetoothd.world(|world| world.devices[LOCK].connected), "let go");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_value_that_the_device_refuses_is_told_and_the_others_come() {
+    let Some(bus) = bus() else { return };
+    let mut device_of = meter();
+    device_of.characteristics[1].refuses = true;
+    let _bluetoothd = Bluetoothd::with(&bus.address, World::of([(METER, device_of)]));
+    let mut adapter = section(&bus, "", &device("meter", METER, "read_interval = \"1s\"", POINTS));
+    adapter.connect().await.expect("open");
+    for _ in 0..2 {
+        let told =
+            until(&mut adapter, |_, misses| misses.iter().find(|miss| miss.points.iter().any(|p| p.as_str() == "battery")).cloned()).await;
+        assert_eq!((told.points.len(), told.reason.to_string().as_str()), (1, "refused"), "{told:?}");
+        assert_eq!(reading(&mut adapter, "meter", "temperature").await, Value::Int(2506));
+    }
+    adapter.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_connection_said_is_not_said_again_because_it_advertises() {
+    let Some(bus) = bus() else { return };
+    let bluetoothd = Bluetoothd::with(&bus.address, World::of([(METER, meter())]));
+    let both =
+        "point = [{ name = \"battery\", characteristic = \"2a19\", type = \"u8\" }, { name = \"celsius\", field = \"temperature\" }]\n";
+    let mut adapter = section(&bus, "", &device("meter", METER, "read_interval = \"1h\"", both));
+    adapter.connect().await.expect("open");
+    assert_eq!(reading(&mut adapter, "meter", "battery").await, Value::Int(87));
+    let data = vec![0x40, 0x57, 21];
+    bluetoothd.act(Act::Advert(METER, vec![], vec![("0000fcd2-0000-1000-8000-00805f9b34fb", data)]));
+    let seen = until(&mut adapter, |readings, _| {
+        let names: Vec<_> = readings.iter().map(|one| one.point.to_string()).collect();
+        (!names.is_empty()).then_some(names)
+    })
+    .await;
+    assert_eq!(seen, ["celsius"]);
+    adapter.close().await;
+}

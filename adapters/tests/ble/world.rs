@@ -29,6 +29,8 @@ pub(crate) struct Characteristic {
     pub(crate) stubborn: bool,
     /// The connection ends instead of an acknowledgement.
     pub(crate) drops: bool,
+    /// The device answers a read with an error of its own.
+    pub(crate) refuses: bool,
     pub(crate) notifying: bool,
 }
 
@@ -213,6 +215,7 @@ impl World {
                     return Some(error(message, "NotAuthorized", "Insufficient Authentication"));
                 }
                 match member {
+                    "ReadValue" if one.refuses => Some(error(message, "Failed", "Operation failed with ATT error: 0x80")),
                     "ReadValue" if one.flags.contains(&"read") => Some(message.method_return().append1(one.value.clone())),
                     "WriteValue" if one.drops => {
                         device.hang_up(address, connection);

@@ -8,16 +8,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::{complain, say};
-use crate::{
-    config,
-    control::{self, Ask},
-    exit::Exit,
-};
+use crate::{config, exit::Exit, run::LOCK, service::trial};
 
 /// The first configuration, where a package has put one.
 const PACKAGED: &str = "/usr/share/tidegate/tidegate.toml";
@@ -41,12 +36,6 @@ pub(super) struct Args {
 pub(super) fn reset(path: &Path, args: &Args) -> Exit {
     let etc = if path.is_dir() { path.to_owned() } else { path.parent().map(Path::to_owned).unwrap_or_default() };
     let state = config::state_dir(path);
-    if let Some(state) = &state
-        && control::ask(state, &Ask::Status).is_ok()
-    {
-        complain("the gateway runs: stop it first (systemctl stop tidegate)");
-        return Exit::AlreadyRunning;
-    }
     let going = match gather(&etc, state.as_deref()) {
         Ok(going) => going,
         Err(why) => {
@@ -72,6 +61,14 @@ pub(super) fn reset(path: &Path, args: &Args) -> Exit {
         say(&format!("{} files; nothing was done: --yes does it", going.len()));
         return Exit::Fine;
     }
+    // Held until it is done: nothing starts in the middle of it.
+    let _lock = match state.as_deref().filter(|state| state.is_dir()).map(crate::run::lock).transpose() {
+        Ok(lock) => lock,
+        Err(error) => {
+            complain(&format!("a gateway runs on this state folder ({error}): stop it first (systemctl stop tidegate)"));
+            return Exit::AlreadyRunning;
+        }
+    };
     match carry_out(&going, &etc, first.as_deref()) {
         Ok(()) => {
             say("done; revoke at the hub the keys that this gateway had");
@@ -98,6 +95,8 @@ fn gather(etc: &Path, state: Option<&Path>) -> Result<Vec<PathBuf>, String> {
             return Err(format!("{} holds no log and no state of a gateway: empty it yourself", state.display()));
         }
         files(state, &mut going).map_err(|error| format!("{}: {error}", state.display()))?;
+        // Empty, and what keeps a second one from it.
+        going.retain(|file| *file != state.join(LOCK));
     }
     for folder in FOLDERS.map(|name| etc.join(name)).into_iter().filter(|folder| folder.is_dir()) {
         files(&folder, &mut going).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -125,22 +124,11 @@ fn carry_out(going: &[PathBuf], etc: &Path, first: Option<&str>) -> Result<(), S
     match first {
         // In its place at once: a box that is cut off here begins with the one or the other.
         Some(text) => {
-            put(&main, text).map_err(|error| format!("{}: {error}", main.display()))?;
+            trial::write(&main, text.as_bytes()).map_err(|error| format!("{}: {error}", main.display()))?;
             last.filter(|file| **file != main).map_or(Ok(()), |file| remove(file))
         }
         None => last.map_or(Ok(()), |file| remove(file)),
     }
-}
-
-/// As the one that is there, for the same owner: the gateway's page writes to it.
-fn put(main: &Path, text: &str) -> io::Result<()> {
-    let new = main.with_extension("toml.new");
-    fs::write(&new, text)?;
-    if let Ok(old) = fs::metadata(main) {
-        fs::set_permissions(&new, old.permissions())?;
-        std::os::unix::fs::chown(&new, Some(old.uid()), Some(old.gid()))?;
-    }
-    fs::rename(&new, main)
 }
 
 fn remove(file: &Path) -> Result<(), String> {
@@ -189,6 +177,18 @@ mod tests {
         assert_eq!(fs::read_to_string(etc.join("tidegate.toml")).expect("there"), "# as delivered\n[gateway]\nid = \"gw\"\n");
         assert_eq!(fs::read_to_string(etc.join("mine/notes")).expect("there"), "not yours");
         assert_eq!(reset(&etc, &Args { yes: true, begin_with: None }), Exit::Fine, "again is nothing more");
+    }
+
+    #[test]
+    fn beside_a_gateway_that_runs_nothing_goes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (etc, state) = box_of(dir.path());
+        let running = crate::run::lock(&state).expect("free");
+        assert_eq!(reset(&etc, &Args { yes: true, begin_with: None }), Exit::AlreadyRunning);
+        assert!(state.join("log.db").exists() && etc.join("secrets/cloud").exists());
+        drop(running);
+        assert_eq!(reset(&etc, &Args { yes: true, begin_with: None }), Exit::Fine);
+        assert!(!state.join("log.db").exists() && !etc.join("tidegate.toml").exists());
     }
 
     #[test]

@@ -8,7 +8,10 @@ use tidegate_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{complain, say, scan::options};
+use super::{
+    complain, say,
+    scan::{failed, options},
+};
 use crate::{config::Kinds, exit::Exit};
 
 /// News that wait.
@@ -105,13 +108,6 @@ fn finish(ended: Result<(), ScanError>) -> Exit {
             say("paired");
             Exit::Fine
         }
-        Err(error @ ScanError::Option { .. }) => {
-            complain(&error.to_string());
-            Exit::Usage
-        }
-        Err(error @ ScanError::Unable { .. }) => {
-            complain(&error.to_string());
-            Exit::Unavailable
-        }
+        Err(error) => failed(&error),
     }
 }

@@ -97,14 +97,16 @@ fn finish(ended: Result<(), ScanError>, found: u32, json: bool) -> Exit {
             }
             Exit::Negative
         }
-        Err(error @ ScanError::Option { .. }) => {
-            complain(&error.to_string());
-            Exit::Usage
-        }
-        Err(error @ ScanError::Unable { .. }) => {
-            complain(&error.to_string());
-            Exit::Unavailable
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says why nothing could be done.
+pub(super) fn failed(error: &ScanError) -> Exit {
+    complain(&error.to_string());
+    match error {
+        ScanError::Option { .. } => Exit::Usage,
+        ScanError::Unable { .. } => Exit::Unavailable,
     }
 }
 

@@ -4,16 +4,12 @@
 //! The last one is remembered until the next. Nothing of it is kept across a restart, and no passkey is kept at all.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use serde_json::{Value as Json, json};
-use tidegate_core::{
-    pair::{PairKind, PairNews},
-    scan::ScanError,
-};
+use tidegate_core::pair::{PairKind, PairNews};
 use tidegate_webui::{
     Problem, StatusCode,
     shape::{PairAnswer, PairQuestion, PairRequest, PairState, PairView},
@@ -25,7 +21,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::Service;
+use super::{
+    Service,
+    scan::{lock, or_defaults, wrong},
+};
 
 /// News that wait.
 const NEWS: usize = 8;
@@ -56,11 +55,6 @@ struct Now {
     question: Option<PairQuestion>,
     reply: Option<oneshot::Sender<String>>,
     asked: Instant,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Job {
@@ -177,25 +171,15 @@ impl Service {
     }
 }
 
-/// None given are the defaults.
-fn options(request: &PairRequest) -> Json {
-    if request.options.is_null() { json!({}) } else { request.options.clone() }
-}
-
 #[async_trait]
 impl Pairings for Service {
     fn check_pairing(&self, request: &PairRequest) -> Result<(), Problem> {
-        (self.pair_kind(request)?.check)(&options(request)).map_err(|error| match error {
-            ScanError::Option { option, why } => {
-                Problem::invalid("it cannot be paired with").field(format!("options.{option}"), why, "correct it")
-            }
-            unable @ ScanError::Unable { .. } => Problem::busy(unable.to_string()),
-        })
+        (self.pair_kind(request)?.check)(&or_defaults(&request.options)).map_err(|error| wrong("it cannot be paired with", error))
     }
 
     fn start_pairing(&self, mut request: PairRequest, who: &str) -> Result<PairView, Problem> {
         self.check_pairing(&request)?;
-        request.options = options(&request);
+        request.options = or_defaults(&request.options);
         let kind = self.pair_kind(&request)?;
         let mut last = lock(&self.pairings.0);
         if last.1.as_ref().is_some_and(|job| job.is_running()) {
@@ -248,6 +232,9 @@ impl Drop for Bench {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use tidegate_core::scan::ScanError;
+
     use super::*;
 
     /// A lock that shows 000042.

@@ -36,6 +36,7 @@ const MOST_KEPT: usize = 16;
 const MOST_FOUND: usize = 1024;
 /// A search that nobody has asked for in this time ends.
 const FORGOTTEN: Duration = Duration::from_secs(120);
+const NOT_MADE: &str = "the search cannot be made";
 /// Whatever a kind says, no search takes longer.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 
@@ -79,7 +80,7 @@ struct Now {
     asked: Instant,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is inside is whole between any two statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -166,12 +167,10 @@ impl Job {
     }
 }
 
-/// What a search does not take is said beside its field.
-fn wrong(error: ScanError) -> Problem {
+/// What a search, or a pairing, does not take is said beside its field.
+pub(super) fn wrong(what: &'static str, error: ScanError) -> Problem {
     match error {
-        ScanError::Option { option, why } => {
-            Problem::invalid("the search cannot be made").field(format!("options.{option}"), why, "correct it")
-        }
+        ScanError::Option { option, why } => Problem::invalid(what).field(format!("options.{option}"), why, "correct it"),
         unable @ ScanError::Unable { .. } => Problem::busy(unable.to_string()),
     }
 }
@@ -263,14 +262,14 @@ fn known(section: &Json, configured: &Json) -> Option<String> {
 #[async_trait]
 impl Scans for Service {
     fn estimate(&self, request: &ScanRequest) -> Result<ScanEstimate, Problem> {
-        let longest = (self.scan_kind(request)?.longest)(&options(request)).map_err(wrong)?;
+        let longest = (self.scan_kind(request)?.longest)(&or_defaults(&request.options)).map_err(|error| wrong(NOT_MADE, error))?;
         Ok(ScanEstimate { longest_s: longest.as_secs_f64() })
     }
 
     fn start_scan(&self, mut request: ScanRequest, who: &str) -> Result<ScanView, Problem> {
-        request.options = options(&request);
+        request.options = or_defaults(&request.options);
         let kind = self.scan_kind(&request)?;
-        let longest = (kind.longest)(&request.options).map_err(wrong)?;
+        let longest = (kind.longest)(&request.options).map_err(|error| wrong(NOT_MADE, error))?;
         self.not_taken(&request)?;
         let mut kept = lock(&self.scans.0);
         if kept.jobs.iter().filter(|job| job.is_running()).count() >= MOST_RUNNING {
@@ -321,8 +320,8 @@ impl Scans for Service {
 }
 
 /// None given are the defaults.
-fn options(request: &ScanRequest) -> Json {
-    if request.options.is_null() { json!({}) } else { request.options.clone() }
+pub(super) fn or_defaults(options: &Json) -> Json {
+    if options.is_null() { json!({}) } else { options.clone() }
 }
 
 impl Drop for Desk {

@@ -1,6 +1,6 @@
 //! Pairing with devices.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
 };
 
-use super::scan::MOST_WAIT;
+use super::scan::patience;
 use crate::{
     Problem,
     extract::{Answer, Ask, Body},
@@ -47,12 +47,7 @@ pub(super) async fn pairing(
     Path(id): Path<String>,
     Ask(query): Ask<ScanQuery>,
 ) -> Answer<PairView> {
-    let wait = query.wait_s.unwrap_or(0);
-    if wait > MOST_WAIT {
-        return Err(Problem::invalid("waiting is bounded").field("wait_s", format!("{wait} is too long"), "write 0 to 30"));
-    }
-    let wait = Duration::from_secs(u64::from(wait));
-    shared.site.pairing(&id, query.seen, wait).await.map(Json).ok_or_else(|| no_pairing(&id))
+    shared.site.pairing(&id, query.seen, patience(&query)?).await.map(Json).ok_or_else(|| no_pairing(&id))
 }
 
 /// Answers what the device wants of a person. The passkey is kept nowhere.

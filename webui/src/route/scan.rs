@@ -17,7 +17,17 @@ use crate::{
 };
 
 /// Longest wait for news.
-pub(super) const MOST_WAIT: u8 = 30;
+const MOST_WAIT: u8 = 30;
+
+/// How long the answer may wait for news.
+pub(super) fn patience(query: &ScanQuery) -> Result<Duration, Problem> {
+    match query.wait_s.unwrap_or(0) {
+        wait if wait > MOST_WAIT => {
+            Err(Problem::invalid("waiting is bounded").field("wait_s", format!("{wait} is too long"), "write 0 to 30"))
+        }
+        wait => Ok(Duration::from_secs(u64::from(wait))),
+    }
+}
 
 fn no_scan(id: &str) -> Problem {
     Problem::not_found(format!("there is no search '{id}'")).next("it may be forgotten: begin another one")
@@ -59,12 +69,7 @@ pub(super) async fn scan(
     Path(id): Path<String>,
     Ask(query): Ask<ScanQuery>,
 ) -> Answer<ScanView> {
-    let wait = query.wait_s.unwrap_or(0);
-    if wait > MOST_WAIT {
-        return Err(Problem::invalid("waiting is bounded").field("wait_s", format!("{wait} is too long"), "write 0 to 30"));
-    }
-    let wait = Duration::from_secs(u64::from(wait));
-    shared.site.scan(&id, query.seen, wait).await.map(Json).ok_or_else(|| no_scan(&id))
+    shared.site.scan(&id, query.seen, patience(&query)?).await.map(Json).ok_or_else(|| no_scan(&id))
 }
 
 /// Ends a search; one that has ended is forgotten.

@@ -90,8 +90,10 @@ impl Link {
         }
         let ended = match met {
             Ok(mut peer) => {
-                self.tell(News::Linked(self.at, true)).await?;
-                let ended = self.session(&mut peer, job).await;
+                let ended = match self.tell(News::Linked(self.at, true)).await {
+                    Ok(()) => self.session(&mut peer, job).await,
+                    Err(over) => Err(over),
+                };
                 peer.leave().await;
                 self.tell(News::Linked(self.at, false)).await?;
                 ended?
@@ -203,9 +205,13 @@ impl Link {
         if fields.is_empty() {
             return Ok(());
         }
+        self.tell(News::Values(self.at, fields, self.clock.now())).await
+    }
+
+    /// A turn, or a word of its own, that came through whole.
+    fn works(&mut self) {
         self.failures = 0;
         self.backoff.reset();
-        self.tell(News::Values(self.at, fields, self.clock.now())).await
     }
 
     async fn missed(&self, points: Vec<PointName>, why: Why) -> Result<(), Over> {
@@ -260,6 +266,7 @@ impl Link {
                 }
             }
         }
+        self.works();
         self.values(fields).await?;
         for (name, why) in garbled {
             self.missed(vec![name], why).await?;
@@ -272,6 +279,9 @@ impl Link {
         let seen = self.read(peer, |point| matches!(&point.source, Source::Characteristic(it) if !it.notify)).await;
         let broken = seen.iter().find_map(|seen| seen.value.as_ref().err().filter(|why| why.reason == Reason::Timeout)).cloned();
         self.hand_over(seen.iter().filter(|seen| !matches!(&seen.value, Err(why) if why.reason == Reason::Timeout))).await?;
+        if broken.is_none() {
+            self.works();
+        }
         Ok(broken.map_or(Ok(()), Err))
     }
 

@@ -45,7 +45,8 @@ impl Why {
     pub(super) fn of(doing: &str, trouble: &Trouble) -> Self {
         let bonding =
             ["AuthenticationFailed", "AuthenticationRejected", "AuthenticationCanceled", "AuthenticationTimeout", "NotAuthorized"];
-        let unbonded = bonding.iter().any(|name| trouble.is(name)) || trouble.text.contains("nsufficient") || trouble.text.contains("0x05");
+        let unbonded =
+            bonding.iter().any(|name| trouble.is(name)) || trouble.text.contains("nsufficient") || trouble.text.contains("ATT error: 0x05");
         match () {
             () if unbonded => Self::new(
                 Reason::Other("not-bonded"),
@@ -54,6 +55,8 @@ impl Why {
             () if trouble.is("NotPermitted") || trouble.is("NotSupported") => {
                 Self::new(Reason::Other("not-permitted"), format!("{doing}: {}", trouble.text))
             }
+            // The device itself says no, over a connection that works.
+            () if trouble.text.contains("ATT error") => Self::new(Reason::Other("refused"), format!("{doing}: {}", trouble.text)),
             () => Self::new(Reason::Timeout, format!("{doing}: {}", trouble.text)),
         }
     }

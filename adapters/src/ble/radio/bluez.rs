@@ -38,6 +38,8 @@ const BUSY: Duration = Duration::from_millis(200);
 /// A scan that has been on its way for so long never comes.
 const STUCK: Duration = Duration::from_secs(3);
 
+const SWITCHED_OFF: &str = "it was switched off";
+
 /// What the signals say.
 #[derive(Debug)]
 enum Heard {
@@ -111,12 +113,18 @@ impl BlueZ {
         AdapterError::Lost { what: format!("Bluetooth adapter {}", self.name), why: why.to_string() }
     }
 
-    /// Switching it off was ours, and is no loss. What was heard until now is heard again.
-    fn forget_losses(&mut self) {
-        if let Some(open) = &mut self.open {
-            while open.heard.try_recv().is_ok() {}
+    /// Begins to scan. That we had to switch the radio off for it is no loss; anything else that happened meanwhile is.
+    async fn scan_anew(&mut self, switched_off: bool) -> Result<(), AdapterError> {
+        let switched_off = self.scan().await? || switched_off;
+        let Some(open) = self.open.as_mut().filter(|_| switched_off) else { return Ok(()) };
+        while let Ok(heard) = open.heard.try_recv() {
+            match heard {
+                Heard::Gone(why) if why != SWITCHED_OFF => self.gone = Some(why),
+                // What it advertised before is said again.
+                Heard::Gone(_) | Heard::Advert(_) => {}
+            }
         }
-        self.gone = None;
+        Ok(())
     }
 
     fn on(&self) -> Result<&Host, AdapterError> {
@@ -153,11 +161,12 @@ impl BlueZ {
 
     /// Begins to scan. A start that is on its way, ours or another program's, is waited for; for one that bluetoothd has forgotten (seen with
     /// BlueZ 5.66 and a radio whose line was garbled) the radio is switched off and on, once in each attempt.
-    async fn scan(&self) -> Result<(), AdapterError> {
+    /// Whether it was.
+    async fn scan(&self) -> Result<bool, AdapterError> {
         let until = Instant::now() + STUCK;
         loop {
             match self.begin().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(false),
                 Err(trouble) if trouble.is("InProgress") && Instant::now() < until => sleep(BUSY).await,
                 Err(trouble) if trouble.is("InProgress") => break,
                 Err(trouble) => return Err(self.cannot(trouble)),
@@ -166,7 +175,8 @@ impl BlueZ {
         warn!(radio = %self.name, "bluetoothd waits for a scan that it has forgotten: the radio is switched off and on");
         self.power(false).await.map_err(|trouble| self.cannot(trouble))?;
         self.switch_on().await?;
-        self.begin().await.map_err(|trouble| self.cannot(trouble))
+        self.begin().await.map_err(|trouble| self.cannot(trouble))?;
+        Ok(true)
     }
 
     async fn begin(&self) -> Result<(), Trouble> {
@@ -245,9 +255,7 @@ impl Radio for BlueZ {
         self.close().await;
         self.connect().await?;
         self.switch_on().await?;
-        self.scan().await?;
-        self.forget_losses();
-        Ok(())
+        self.scan_anew(false).await
     }
 
     async fn hear(&mut self) -> Result<Advert, AdapterError> {
@@ -274,15 +282,14 @@ impl Radio for BlueZ {
 
     async fn restart_scan(&mut self) -> Result<(), AdapterError> {
         self.stop().await;
-        self.scan().await
+        self.scan_anew(false).await
     }
 
     async fn power_cycle(&mut self) -> Result<(), AdapterError> {
         self.power(false).await.map_err(|trouble| self.cannot(trouble))?;
         self.switch_on().await?;
-        self.scan().await?;
-        self.forget_losses();
-        Ok(())
+        self.gone = None;
+        self.scan_anew(true).await
     }
 
     async fn close(&mut self) {
@@ -319,9 +326,7 @@ fn understand(message: &Message, host: &Host) -> Option<Heard> {
                     host.tell(&path, || value.map(|value| Signal::Value(path.clone(), value)).into_iter().collect());
                     None
                 }
-                ADAPTER if path == adapter && prop_cast::<bool>(&changed, "Powered") == Some(&false) => {
-                    Some(Heard::Gone("it was switched off"))
-                }
+                ADAPTER if path == adapter && prop_cast::<bool>(&changed, "Powered") == Some(&false) => Some(Heard::Gone(SWITCHED_OFF)),
                 _ => None,
             }
         }

@@ -10,7 +10,7 @@ use tidegate_core::{
 
 use super::{
     super::{
-        config::{RawAddress, RawDevice, RawFunctions, RawKind, RawLayout, RawModbusPoint, RawOrder, RawTable},
+        config::{RawAddress, RawDevice, RawFunctions, RawKind, RawLayout, RawModbusPoint, RawTable},
         plan::{Limits, Spot, Table},
         unit::Point,
         value::{Kind, Layout, Order, Shape},
@@ -170,12 +170,7 @@ fn bit_cell(raw: &RawModbusPoint, problems: &mut Problems) -> Option<Shape> {
 }
 
 fn registers(device: &RawDevice, raw: &RawModbusPoint, problems: &mut Problems) -> Option<Shape> {
-    let order = match raw.order.or(device.order).unwrap_or(RawOrder::Abcd) {
-        RawOrder::Abcd => Order::Abcd,
-        RawOrder::Cdab => Order::Cdab,
-        RawOrder::Badc => Order::Badc,
-        RawOrder::Dcba => Order::Dcba,
-    };
+    let order = raw.order.or(device.order).unwrap_or_default().order();
     let kind = kind(raw, problems)?;
     let is_list = matches!(kind, Kind::Text { .. } | Kind::Bytes { .. });
     if raw.length.is_some() && !is_list {
